@@ -1,0 +1,38 @@
+"""Everything privaudit raises on purpose. The CLI prints message and hint, no traceback, and exits 2.
+
+AuditError(message, *, hint="")
+  UsageError      an option that cannot be used as given
+  LoadError       missing, corrupt or refused model file (pickles are never opened)
+  UnknownModel    no family explains the weights, or they leave a question open; the hint names the flag
+  SampleError     images that do not fit the model, overlap, or are too few
+  AttackError     an attack diverged or ran out of memory; `audit` records it as failed and goes on
+"""
+
+
+class AuditError(Exception):
+    """Base of all: a one-line `message` (what, where, what was expected) and a `hint` naming the next command."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(AuditError):
+    """An option that cannot be used as given."""
+
+
+class LoadError(AuditError):
+    """A model file that is missing, corrupt or refused."""
+
+
+class UnknownModel(AuditError):
+    """Weights that no family explains, or that leave a question open."""
+
+
+class SampleError(AuditError):
+    """Reference or control images that cannot be used."""
+
+
+class AttackError(AuditError):
+    """An attack that could not go on."""

@@ -1,0 +1,313 @@
+"""The JSON report: the one shape that strangers parse. `Report` is its root; everything is frozen and rejects unknown keys.
+
+The JSON is the product; HTML, Markdown and the model card are views of it. It holds no pixels: pictures lie beside it
+as PNG files and are named by path and sha256 (`Picture`). A change that breaks a reader raises the first number of
+`SCHEMA_VERSION`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+SCHEMA_VERSION = "1.0"
+
+LevelName = Literal["none-detected", "low", "moderate", "high", "critical", "inconclusive"]
+Probability = float
+
+
+class Part(BaseModel):
+    """Base of all parts: frozen, no unknown keys, no NaN or infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Reason(Part):
+    """One sentence behind the verdict, and the level it would give alone."""
+
+    text: str
+    level: LevelName
+
+
+class Verdict(Part):
+    """The answer."""
+
+    level: LevelName
+    headline: str = Field(description="One sentence, with the budget in it.")
+    reasons: tuple[Reason, ...]
+    next_steps: tuple[str, ...] = Field(description="The cheapest things to add where the answer is weak.")
+    mitigations: tuple[str, ...] = Field(description="What to do about the finding.")
+
+
+class Assumption(Part):
+    """Something the file does not say and that was assumed."""
+
+    what: str
+    value: str
+    why: str
+    flag: str = Field(description="The option that overrides it.")
+
+
+class Layer(Part):
+    """One layer of the model."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+
+
+class Model(Part):
+    """What was audited."""
+
+    path: str = Field(description="File or folder name only, never a path of the auditor's machine.")
+    sha256: str
+    bytes: int
+    format: Literal["safetensors", "onnx", "huggingface"]
+    family: Literal["mlp", "cnn", "vit", "mixer", "bnn", "unknown"]
+    architecture: str
+    parameters: int
+    input_shape: tuple[int, int, int] = Field(description="Channels, height, width.")
+    classes: int
+    labels: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    traits: tuple[str, ...]
+    identified_by: str
+    evidence: tuple[str, ...]
+    assumptions: tuple[Assumption, ...]
+    layers: tuple[Layer, ...]
+
+
+class Budget(Part):
+    """What the audit was allowed and what it used."""
+
+    seconds: float = Field(description="Ceiling for the whole audit.")
+    seconds_used: float
+    stopped_by: Literal["steps", "seconds", "exhausted", "interrupted"]
+    device: str
+    profile: Literal["quick", "standard", "deep"]
+    seed: int
+
+
+class Interval(Part):
+    """An estimate with a 95% confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Test(Part):
+    """A one-sided significance test."""
+
+    name: str
+    statistic: float
+    p_value: float
+
+
+class SsimDefinition(Part):
+    """Which SSIM: without this the number means little."""
+
+    window: Literal["uniform-7", "gaussian-11"]
+    data_range: float
+    k1: float
+    k2: float
+    channels: Literal["mean"]
+    implementation: str
+
+
+class Ssim(Part):
+    """Similarity of one attack's candidates to the members and the controls."""
+
+    definition: SsimDefinition
+    top: tuple[float, ...] = Field(description="The ten best members, many-to-one.")
+    mean: float
+    p95: float
+    members_over_half: int = Field(description="Members with SSIM >= 0.5, many-to-one.")
+    members_over_half_matched: int = Field(description="The same with every candidate used at most once.")
+    controls_over_half: int | None
+    n_members: int
+    n_controls: int
+
+
+class TracePoint(Part):
+    """The objective at one step."""
+
+    step: int
+    objective: float
+
+
+class Attack(Part):
+    """One attack: scored, or why not."""
+
+    name: str
+    summary: str
+    paper: str
+    status: Literal["scored", "unscored", "skipped", "failed"] = Field(
+        description="`unscored`: it ran, but no members were given to compare with."
+    )
+    reason: str = Field(description="Why it was skipped, failed or left unscored; else empty.")
+    negative_control: bool = Field(description="An attack that never looks at the weights.")
+    settings: dict[str, JsonValue]
+    seconds: float
+    steps: int
+    restarts: int
+    candidates: int = Field(description="Images guessed in each restart.")
+    stopped_by: Literal["steps", "seconds", "exhausted", "interrupted", ""]
+    objective: tuple[float, ...] = Field(description="Final objective of each restart.")
+    trace: tuple[TracePoint, ...]
+    ssim: Ssim | None
+
+
+class Member(Part):
+    """Whether one training image came back."""
+
+    id: str
+    best_ssim: float
+    matched_ssim: float
+    attack: str
+    p_value: float | None
+    q_value: float | None
+    leaked: bool
+
+
+class TprAtFpr(Part):
+    """True-positive rates at fixed false-positive rates; null where the controls cannot resolve the rate."""
+
+    at_0_1_percent: Interval | None = Field(alias="0.1%")
+    at_1_percent: Interval | None = Field(alias="1%")
+    at_10_percent: Interval | None = Field(alias="10%")
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True)
+
+
+class RocPoint(Part):
+    """A corner of the ROC."""
+
+    fpr: float
+    tpr: float
+
+
+class Membership(Part):
+    """One membership signal."""
+
+    signal: str
+    summary: str
+    paper: str
+    status: Literal["scored", "skipped", "failed"]
+    reason: str
+    auc: Interval | None
+    tpr_at_fpr: TprAtFpr | None
+    test: Test | None
+    n_members: int
+    n_controls: int
+    roc: tuple[RocPoint, ...]
+
+
+class Evidence(Part):
+    """What the weights alone say: restarts that agree, against the same weights shuffled."""
+
+    attack: str
+    agreement: tuple[float, ...]
+    reproduced: int = Field(description="Distinct images that independent restarts agree on.")
+    threshold: float
+    explained: float = Field(description="Share of the first layer's weight norm the candidates explain.")
+    shuffled_reproduced: tuple[int, ...]
+    shuffled_explained: tuple[float, ...]
+    test: Test | None
+    significant: bool
+
+
+class PositiveControl(Part):
+    """Whether the same procedure at the same budget finds the leak of a shipped leaky model."""
+
+    kind: Literal["reconstruction", "membership"]
+    method: str
+    fixture: str
+    recovered: int
+    of: int
+    passed: bool
+    detail: str
+
+
+class Controls(Part):
+    """What the verdict is calibrated against."""
+
+    n_members: int
+    n_controls: int
+    controls_to_flag_one: int | None = Field(description="Controls needed to flag a single member at q <= alpha.")
+    alpha: float = Field(description="Family-wise error of the tests behind the level.")
+    reconstruction_test: Test | None
+    negative: Test | None = Field(description="The same test on candidates that never saw the weights.")
+    members_ssim: tuple[float, ...] = Field(description="Best SSIM of each member over all attacks.")
+    controls_ssim: tuple[float, ...]
+    positive: tuple[PositiveControl, ...]
+
+
+class Picture(Part):
+    """A PNG beside the report."""
+
+    file: str = Field(description="Path relative to the report.")
+    sha256: str
+    alt: str
+
+
+class GalleryItem(Part):
+    """One reconstruction, with what it was compared to."""
+
+    rank: int
+    attack: str
+    label: str
+    evidence: str = Field(description="Why it stands where it stands, in words.")
+    agreement: float | None
+    ssim: float | None = Field(description="To the member shown; None without members.")
+    control_ssim: float | None
+    member_id: str | None
+    control_id: str | None
+    reconstruction: Picture | None = Field(description="None where pictures are redacted.")
+    member: Picture | None = Field(description="Only with --include-images.")
+    control: Picture | None
+
+
+class FileHash(Part):
+    """A file that went into the audit."""
+
+    role: Literal["model", "members", "controls"]
+    name: str
+    sha256: str
+
+
+class Manifest(Part):
+    """What ran, when, on what."""
+
+    privaudit: str
+    python: str
+    torch: str
+    cuda: str | None
+    platform: str
+    packages: dict[str, str]
+    files: tuple[FileHash, ...]
+    command: str
+    started: datetime
+    finished: datetime
+
+
+class Report(Part):
+    """A privacy audit of one model."""
+
+    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    verdict: Verdict
+    model: Model
+    budget: Budget
+    attacks: tuple[Attack, ...]
+    members: tuple[Member, ...]
+    membership: tuple[Membership, ...]
+    evidence: Evidence | None
+    controls: Controls
+    gallery: tuple[GalleryItem, ...]
+    redacted: bool = Field(description="True where no picture was written.")
+    interrupted: bool
+    manifest: Manifest
