@@ -58,6 +58,8 @@ class Graph:
     difference: float
     """Largest absolute difference of its outputs from `checked_against` on random inputs."""
     checked_against: str
+    final: str = ""
+    """`Softmax`, `LogSoftmax` or `Sigmoid` where the graph ends in one: `output_name` and `module` stand before it."""
 
 
 @dataclass(frozen=True, slots=True)

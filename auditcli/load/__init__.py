@@ -1,0 +1,10 @@
+"""Reads a model file or folder without running any code of its author.
+
+Public names: `load`, `model_sha256`, `save_described`, `Description`.
+"""
+
+from auditcli.load._load import load, model_sha256
+from auditcli.load.description import Description
+from auditcli.load.safetensors import save_described
+
+__all__ = ["Description", "load", "model_sha256", "save_described"]
