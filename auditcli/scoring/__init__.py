@@ -1,0 +1,1 @@
+"""The judge: SSIM and matching, calibration against controls, the verdict. Pure functions, no files, no attacks."""

@@ -1,0 +1,184 @@
+"""The sentences behind a verdict, with the level each would give alone.
+
+Public names: `finding_reasons`, `doubt_reasons`, `absence_reasons`, `signal_level`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from auditcli.scoring.calibration import FALSE_DISCOVERY_RATE
+from auditcli.scoring.findings import Findings
+from auditcli.scoring.weighing import Weighed
+from auditcli.types import Evidence, Interval, Level, PositiveControl, Reason, SignalFinding, Test
+
+HIGH_TPR = 0.10
+"""Lower bound of the true-positive rate at `HIGH_FPR` from which membership is a high leak."""
+HIGH_FPR = 0.01
+MODERATE_AUC = 0.60
+"""Lower bound of the AUC from which membership is a moderate leak."""
+
+
+def finding_reasons(findings: Findings, weighed: Weighed) -> Iterator[Reason]:
+    """One sentence for each finding that holds."""
+    if weighed.reconstruction and findings.reconstruction is not None:
+        yield _recovered(findings) if findings.leaked else _resembling(findings, findings.reconstruction)
+    for signal in weighed.signals:
+        yield Reason(_signal(signal), signal_level(signal))
+    if weighed.evidence and findings.evidence is not None:
+        yield Reason(_evidence(findings.evidence), Level.HIGH)
+
+
+def doubt_reasons(findings: Findings, weighed: Weighed) -> Iterator[Reason]:
+    """One sentence for each thing that keeps the audit from concluding that nothing leaks."""
+    for text in _doubts(findings, weighed):
+        yield Reason(text, Level.INCONCLUSIVE)
+
+
+def absence_reasons(findings: Findings, weighed: Weighed) -> Iterator[Reason]:
+    """One sentence for each question that was asked and answered with no."""
+    for text in _absences(findings, weighed):
+        yield Reason(text, Level.NONE_DETECTED)
+
+
+def signal_level(signal: SignalFinding) -> Level:
+    """The level that a significant membership signal gives."""
+    at_rate = _tpr(signal)
+    if at_rate is not None and at_rate.low >= HIGH_TPR:
+        return Level.HIGH
+    return Level.MODERATE if signal.auc.low >= MODERATE_AUC else Level.LOW
+
+
+def _recovered(findings: Findings) -> Reason:
+    leaked = findings.leaked
+    control = "" if findings.best_control is None else _best_control(findings)
+    text = (
+        f"{len(leaked)} of {_count(findings.n_members, 'training image')} {_was(len(leaked))} individually recovered "
+        f"(q <= {FALSE_DISCOVERY_RATE}); the best matches at SSIM {leaked[0].best_ssim:.2f}{control}."
+    )
+    return Reason(text, Level.CRITICAL)
+
+
+def _best_control(findings: Findings) -> str:
+    return f", while the best of {_count(findings.n_controls, 'control')} reaches {findings.best_control:.2f}"
+
+
+def _resembling(findings: Findings, test: Test) -> Reason:
+    text = (
+        f"What was reconstructed resembles the training images more than the controls ({_p(test)}; "
+        f"{_sizes(findings)}), though no single image can be named at this number of controls."
+    )
+    return Reason(text, Level.HIGH)
+
+
+def _signal(signal: SignalFinding) -> str:
+    at_rate = _tpr(signal)
+    found = (
+        ""
+        if at_rate is None
+        else f"; at 1% false alarms it finds {at_rate.value:.0%} of the members (95% interval {_percent(at_rate)})"
+    )
+    return (
+        f"The signal {signal.signal} tells training images from controls ({_p(signal.test)}): AUC "
+        f"{signal.auc.value:.2f} (95% interval {signal.auc.low:.2f} to {signal.auc.high:.2f}){found}."
+    )
+
+
+def _evidence(evidence: Evidence) -> str:
+    shuffled = (
+        f", against at most {max(evidence.shuffled_reproduced)} with the weights shuffled"
+        if evidence.shuffled_reproduced
+        else ""
+    )
+    return (
+        f"From the weights alone, independent restarts of {evidence.attack} arrive at the same "
+        f"{_count(evidence.reproduced, 'image')}{shuffled}."
+    )
+
+
+def _doubts(findings: Findings, weighed: Weighed) -> Iterator[str]:
+    if findings.negative is not None and not weighed.comparable:
+        yield (
+            "Images that were guessed without the model already match the training images better than the controls "
+            f"({_p(findings.negative)}), so the two differ in kind and no comparison between them counts."
+        )
+    if findings.interrupted:
+        yield "The audit was interrupted, so that what it had not yet tried is unknown."
+    if findings.applicable == 0:
+        yield "No attack and no membership signal applies to this model with what was given."
+    elif not (weighed.answered or weighed.found) and weighed.comparable:
+        yield "Nothing that ran could have told a leaking model from one that does not leak."
+    if not weighed.resolvable:
+        yield f"With {_sizes(findings)}, not even perfect separation would be significant."
+    if findings.members and findings.n_controls == 0:
+        best = max(member.best_ssim for member in findings.members)
+        yield (
+            f"The nearest training image is matched at SSIM {best:.2f}, but without controls nothing says "
+            "how near chance comes, so this adds nothing to the level."
+        )
+    if findings.leaked and weighed.comparable and not weighed.reconstruction:
+        yield (
+            f"{len(findings.leaked)} of {_count(findings.n_members, 'training image')} {_stands(len(findings.leaked))} "
+            "out among the controls, but the training images as a whole do not, which chance alone can bring about."
+        )
+    yield from _positive_doubts(weighed)
+
+
+def _positive_doubts(weighed: Weighed) -> Iterator[str]:
+    for control in weighed.positive_failed:
+        yield f"The positive control failed: {_control(control)}, so what was not found here may still be there."
+    for kind in () if weighed.found else weighed.unchecked:
+        yield f"No positive control shows that the {kind} part finds a leak where there is one."
+
+
+def _absences(findings: Findings, weighed: Weighed) -> Iterator[str]:
+    if findings.reconstruction is not None:
+        yield (
+            "What was reconstructed does not resemble the training images more than the controls "
+            f"({_p(findings.reconstruction)}; {_sizes(findings)})."
+        )
+    for signal in findings.signals:
+        yield (
+            f"The signal {signal.signal} does not tell training images from controls ({_p(signal.test)}): AUC "
+            f"{signal.auc.value:.2f} (95% interval {signal.auc.low:.2f} to {signal.auc.high:.2f})."
+        )
+    if findings.evidence is not None:
+        yield (
+            f"Independent restarts of {findings.evidence.attack} arrive at no more common images than chance explains "
+            f"({findings.evidence.reproduced} found)."
+        )
+    for control in weighed.positive_passed:
+        yield f"The positive control passed: {_control(control)}."
+
+
+def _tpr(signal: SignalFinding) -> Interval | None:
+    rates = (interval for rate, interval in signal.tpr_at_fpr if abs(rate - HIGH_FPR) < HIGH_FPR / 1000)
+    return next(rates, None)
+
+
+def _control(control: PositiveControl) -> str:
+    return f"{control.method} found {control.recovered} of {control.of} on {control.fixture}, a model known to leak"
+
+
+def _sizes(findings: Findings) -> str:
+    return f"{_count(findings.n_members, 'member')}, {_count(findings.n_controls, 'control')}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _was(number: int) -> str:
+    return "was" if number == 1 else "were"
+
+
+def _stands(number: int) -> str:
+    return "stands" if number == 1 else "stand"
+
+
+def _percent(interval: Interval) -> str:
+    return f"{interval.low:.0%} to {interval.high:.0%}"
+
+
+def _p(test: Test) -> str:
+    return "p < 0.0001" if test.p_value < 0.0001 else f"p = {test.p_value:.2g}"
