@@ -1,4 +1,4 @@
-"""The JSON report: the one shape that strangers parse. `Report` is its root; everything is frozen and rejects unknown keys.
+"""The JSON report: the one shape that strangers parse. `Report` is its root; all is frozen and rejects unknown keys.
 
 The JSON is the product; HTML, Markdown and the model card are views of it. It holds no pixels: pictures lie beside it
 as PNG files and are named by path and sha256 (`Picture`). A change that breaks a reader raises the first number of
@@ -7,21 +7,45 @@ as PNG files and are named by path and sha256 (`Picture`). A change that breaks 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, field_validator
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION: Final = "1.0"
 
 LevelName = Literal["none-detected", "low", "moderate", "high", "critical", "inconclusive"]
 Probability = float
+
+
+def canonical(value: Any) -> Any:
+    """`value` with sorted dictionaries and with text that UTF-8 can hold, so that equal reports give equal bytes.
+
+    A file name that is no UTF-8 reaches Python with lone surrogates in it; they become question marks.
+    """
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode("utf-8")
+        case tuple() | list():
+            return type(value)(canonical(item) for item in value)
+        case dict():
+            return {canonical(key): canonical(value[key]) for key in sorted(value)}
+        case _:
+            return value
 
 
 class Part(BaseModel):
     """Base of all parts: frozen, no unknown keys, no NaN or infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _canonical(cls, value: Any) -> Any:
+        return canonical(value)
 
 
 class Reason(Part):
@@ -311,3 +335,53 @@ class Report(Part):
     redacted: bool = Field(description="True where no picture was written.")
     interrupted: bool
     manifest: Manifest
+
+    _pictures: dict[str, bytes] = PrivateAttr(default_factory=dict)
+
+    @property
+    def pictures(self) -> Mapping[str, bytes]:
+        """The PNG files by their path relative to the report (`Picture.file`); those not at hand are absent."""
+        return self._pictures
+
+    def with_pictures(self, pictures: Mapping[str, bytes]) -> Self:
+        """The same report with its pictures at hand.
+
+        Args:
+            pictures: PNG bytes by `Picture.file`. Pictures the gallery names may be absent; others may not be present.
+
+        Raises:
+            ValueError: bytes under a name that the gallery does not have, or that it gives another sha256.
+        """
+        named = {picture.file: picture.sha256 for picture in self.named_pictures()}
+        for file, content in pictures.items():
+            if named.get(file) != sha256(content).hexdigest():
+                raise ValueError(f"{file!r} is not a picture of this report, or its sha256 differs")
+        report = self.model_copy()
+        report._pictures = dict(pictures)
+        return report
+
+    def named_pictures(self) -> tuple[Picture, ...]:
+        """Every picture the gallery names, at hand or not, in its order."""
+        shown = ((item.reconstruction, item.member, item.control) for item in self.gallery)
+        return tuple(picture for pictures in shown for picture in pictures if picture is not None)
+
+    def to_json(self) -> str:
+        """`report.json`: fields in the order of the schema, dictionaries sorted, UTF-8, one line break at the end."""
+        return self.model_dump_json(indent=2) + "\n"
+
+    def save(self, directory: str | Path, formats: Sequence[str] = ("json", "html", "md")) -> tuple[Path, ...]:
+        """Writes the report and its pictures into a folder, each file whole or not at all.
+
+        Args:
+            directory: Made where absent. Files of an earlier report there are replaced.
+            formats: Names out of `auditcli.report.FORMATS`.
+
+        Returns:
+            The report files in the order of `formats`.
+
+        Raises:
+            UsageError: an unknown format, or a folder that cannot be written to.
+        """
+        from auditcli.report import folder  # it imports this module
+
+        return folder.write(self, Path(directory), formats)

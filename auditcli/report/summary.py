@@ -1,0 +1,148 @@
+"""What a report amounts to, in sentences and figures that every format shows alike.
+
+Public names: `main_figures`, `limits`, `positive_sentences`, `negative_sentence`, `budget_sentence`, `ssim_definition`,
+`leaked`, `ranked`, `best_signal`.
+All text returned is plain: the renderers escape it.
+"""
+
+from typing import NamedTuple
+
+from auditcli.report import number
+from auditcli.report.schema import Controls, Member, Membership, Report, SsimDefinition
+from auditcli.report.wording import ENDS
+
+
+class Figure(NamedTuple):
+    """One line of the table of main figures."""
+
+    name: str
+    value: str
+
+
+def leaked(report: Report) -> tuple[Member, ...]:
+    """The members that came back."""
+    return tuple(member for member in report.members if member.leaked)
+
+
+def ranked(report: Report) -> tuple[Member, ...]:
+    """The members, those that came back first, then by similarity."""
+    return tuple(sorted(report.members, key=lambda member: (not member.leaked, -member.best_ssim, member.id)))
+
+
+def best_signal(report: Report) -> Membership | None:
+    """The scored membership signal with the highest AUC."""
+    scored = [signal for signal in report.membership if signal.auc is not None]
+    return max(scored, key=lambda signal: signal.auc.value if signal.auc else 0.0, default=None)
+
+
+def ssim_definition(report: Report) -> SsimDefinition | None:
+    """Which SSIM the attacks were scored by; None where none was."""
+    return next((attack.ssim.definition for attack in report.attacks if attack.ssim), None)
+
+
+def positive_sentences(report: Report) -> tuple[str, ...]:
+    """What the positive controls found, one sentence each; one that says so where none was run."""
+    if not report.controls.positive:
+        return ("No positive control was run, so that finding nothing would mean nothing.",)
+    noun = {"reconstruction": "training images", "membership": "members"}
+    return tuple(
+        f"{control.method} {'recovered' if control.kind == 'reconstruction' else 'recognised'} "
+        f"{control.recovered} of {control.of} {noun[control.kind]} of the shipped leaky model {control.fixture} "
+        f"at this budget: {'passed' if control.passed else 'NOT passed'}."
+        for control in report.controls.positive
+    )
+
+
+def negative_sentence(controls: Controls) -> str:
+    """What the comparison finds where there is nothing to find."""
+    if controls.negative is None:
+        return "No negative control was run."
+    passed = controls.negative.p_value > controls.alpha
+    outcome = "nothing found, as it must be" if passed else "something found where nothing can be: distrust this report"
+    return f"Guesses that never saw the weights: {outcome} ({number.p_claim(controls.negative.p_value)})."
+
+
+def main_figures(report: Report) -> tuple[Figure, ...]:
+    """The figures a reader compares between models, most telling first."""
+    return (
+        *_reconstruction_figures(report),
+        *_membership_figures(report),
+        *_evidence_figures(report),
+        *(Figure("Positive control", sentence) for sentence in positive_sentences(report)),
+        Figure("Budget", budget_sentence(report)),
+    )
+
+
+def budget_sentence(report: Report) -> str:
+    """What was allowed and used, and what ended the audit."""
+    budget = report.budget
+    return (
+        f"{number.duration(budget.seconds_used)} used of {number.duration(budget.seconds)}, {ENDS[budget.stopped_by]}; "
+        f"profile {budget.profile}, device {budget.device}, seed {budget.seed}"
+    )
+
+
+def limits(report: Report) -> tuple[str, ...]:
+    """What this report does not show, the gaps of this audit before the general ones."""
+    controls = report.controls
+    gaps = []
+    if report.interrupted:
+        gaps.append("The audit was interrupted; attacks that had not finished count with what they had reached.")
+    if left_out := [attack.name for attack in report.attacks if attack.status in {"skipped", "failed"}]:
+        gaps.append(f"Nothing is known about attacks that did not run to the end: {', '.join(left_out)}.")
+    if signals := [signal.signal for signal in report.membership if signal.status != "scored"]:
+        gaps.append(f"Nothing is known about membership signals that gave no score: {', '.join(signals)}.")
+    if not controls.n_members:
+        gaps.append("No training images were given, so that no reconstruction could be compared with the originals.")
+    elif not controls.n_controls:
+        gaps.append("No controls were given: the similarities are uncalibrated and add nothing to the verdict.")
+    needed = controls.controls_to_flag_one
+    if needed is not None and controls.n_members and controls.n_controls < needed:
+        gaps.append(
+            f"With {number.count(controls.n_controls)} controls for {number.count(controls.n_members)} members, "
+            f"a single leaked image could not be flagged on its own; that takes {number.count(needed)} controls."
+        )
+    if controls.n_members:
+        gaps.append(
+            f"Only the {number.count(controls.n_members)} members given were looked for, no other training image."
+        )
+    gaps.append("Only these attacks, at this budget: a stronger attack or a larger budget may find more.")
+    return tuple(gaps)
+
+
+def _reconstruction_figures(report: Report) -> tuple[Figure, ...]:
+    controls = report.controls
+    if not report.members:
+        return (Figure("Training images recovered", "not measured: no training images were given"),)
+    if not controls.n_controls:
+        return (Figure("Training images recovered", "not measured: no controls were given"),)
+    figures = [
+        Figure(
+            "Training images recovered",
+            f"{len(leaked(report))} of {len(report.members)}, each at q of at most {controls.alpha:g}",
+        )
+    ]
+    if controls.reconstruction_test is not None:
+        claim = number.p_claim(controls.reconstruction_test.p_value)
+        figures.append(Figure("Members score above controls", f"{claim} ({controls.reconstruction_test.name})"))
+    return tuple(figures)
+
+
+def _membership_figures(report: Report) -> tuple[Figure, ...]:
+    signal = best_signal(report)
+    if signal is None:
+        return (Figure("Membership", "not measured"),)
+    figures = [Figure("Membership, best signal", f"AUC {number.interval(signal.auc)}, {signal.signal}")]
+    if signal.tpr_at_fpr is not None and signal.tpr_at_fpr.at_1_percent is not None:
+        rate = number.rate_interval(signal.tpr_at_fpr.at_1_percent)
+        figures.append(Figure("Members named at 1% false alarms", rate))
+    return tuple(figures)
+
+
+def _evidence_figures(report: Report) -> tuple[Figure, ...]:
+    evidence = report.evidence
+    if evidence is None:
+        return ()
+    shuffled = f"at most {max(evidence.shuffled_reproduced)}" if evidence.shuffled_reproduced else "not measured"
+    value = f"{evidence.reproduced}; from shuffled weights: {shuffled}"
+    return (Figure("Images that independent restarts agree on", value),)

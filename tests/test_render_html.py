@@ -1,0 +1,231 @@
+"""The HTML page: no scripts, nothing from outside, everything escaped, and the words a signer needs."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from report_examples import LEVELS, example, hostile, undrawn
+
+from auditcli.report import render
+from auditcli.report.text import clean
+from auditcli.report.wording import LEVELS as WORDS
+from auditcli.resources import resource
+
+ATTACK = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7*7 }}&lt;\u202e"
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """The tags of a page with the names of their attributes, and its text outside of the style sheet."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, ...]] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, *(name for name, _ in attrs)))
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, *(name for name, _ in attrs)))
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes another tag"
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def layout(self) -> list[tuple[str, ...]]:
+        """The tags without `code`: options inside a sentence are set as such."""
+        return [tag for tag in self.tags if tag != ("code",)]
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, Page]:
+    return {level: Page(render(example(level), "html")) for level in LEVELS}
+
+
+def test_every_tag_is_closed(pages):
+    assert not [page.open for page in pages.values() if page.open]
+
+
+def test_ids_are_there_once_and_links_lead_somewhere(pages):
+    for page in pages.values():
+        ids = [value for name, value in page.attributes if name == "id"]
+        assert len(ids) == len(set(ids))
+        links = [value for name, value in page.attributes if name in {"href", "xlink:href", "aria-labelledby"}]
+        assert links
+        assert {link.removeprefix("#") for link in links} <= set(ids)
+
+
+def test_no_scripts_and_nothing_from_outside():
+    text = render(hostile(ATTACK), "html")
+    page = Page(text)
+    assert not {tag[0] for tag in page.tags} & {"script", "iframe", "object", "embed", "link", "form", "base"}
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    sources = [value for name, value in page.attributes if name in {"src", "srcset", "action", "poster", "data"}]
+    assert sources
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert not re.search(r"@import|url\((?!#)", text)
+    assert "default-src 'none'" in text
+
+
+def test_hostile_text_is_shown_and_not_obeyed():
+    page = Page(render(hostile(ATTACK), "html"))
+    assert page.tags == Page(render(hostile("benign"), "html")).tags
+    assert page.text.count(clean(ATTACK)) > 100
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.text(st.sampled_from("<>&\"'/!-=`{}%# \nax"), min_size=1, max_size=30) | st.text(min_size=1, max_size=30))
+def test_no_text_changes_the_page(text):
+    said, benign = (Page(render(undrawn(hostile(words)), "html")) for words in (text, "benign"))
+    assert said.layout == benign.layout
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_first_comes_the_verdict(pages, level):
+    text = pages[level].text
+    order = [text.index(part) for part in (WORDS[level].word, example(level).verdict.headline, "Why", "What to do")]
+    assert order == sorted(order)
+    assert WORDS[level].meaning in text
+
+
+def test_each_level_has_its_own_icon_and_words():
+    icons = {
+        re.search(r'<svg class="icon".*?</svg>', render(undrawn(example(level)), "html"), re.DOTALL)[0]
+        for level in LEVELS
+    }
+    assert len(icons) == len(LEVELS)
+    assert len({words.meaning for words in WORDS.values()}) == len(LEVELS)
+
+
+def test_inconclusive_is_not_a_pass(pages):
+    assert "This is not a pass." in pages["inconclusive"].text
+    assert "outside this scale" in pages["inconclusive"].text
+    assert "is not a pass" not in pages["none-detected"].text
+
+
+def test_none_detected_says_what_the_positive_control_recovered(pages):
+    sentence = "kkt recovered 18 of 20 training images of the shipped leaky model mlp-16x16 at this budget: passed."
+    assert pages["none-detected"].text.index(sentence) < pages["none-detected"].text.index("Why")
+    controls = example("none-detected").controls.model_copy(update={"positive": ()})
+    assert (
+        "No positive control was run" in Page(render(undrawn(example("none-detected", controls=controls)), "html")).text
+    )
+
+
+def test_skipped_and_failed_do_not_look_like_passed():
+    text = render(undrawn(example("none-detected")), "html")
+    rows = re.findall(r'<tr class="(\w+)">(.*?)</tr>', text, re.DOTALL)
+    outcomes = dict(rows)
+    assert "Not run" in outcomes["skipped"]
+    assert "Failed" in outcomes["failed"]
+    assert "needs batch norm; this MLP has none" in text
+    assert "the objective became NaN at step 212" in text
+    for status in ("skipped", "failed"):
+        assert "no result" in outcomes[status]
+        assert "Scored" not in outcomes[status]
+
+
+def test_interrupted_is_said_at_the_top():
+    text = Page(render(undrawn(example("low", interrupted=True)), "html")).text
+    assert text.index("Interrupted report.") < text.index("Verdict Low")
+    assert "Interrupted report." not in Page(render(undrawn(example("low")), "html")).text
+
+
+def test_redacted_report_holds_no_picture():
+    text = render(undrawn(example("critical", pictures=False)), "html")
+    assert "data:image" not in text
+    assert text.count('title="not embedded: run with --include-images"') == 14 * 3
+    assert "This report is redacted" in text
+
+
+def test_pictures_are_embedded_with_their_words(pages):
+    images = [tag for tag in pages["critical"].tags if tag[0] == "img"]
+    assert len(images) == len(example("critical").pictures)
+    assert all("alt" in tag for tag in images)
+
+
+def test_without_controls_similarities_are_uncalibrated():
+    report = example("inconclusive")
+    members = tuple(m.model_copy(update={"p_value": None, "q_value": None}) for m in example("low").members)
+    controls = report.controls.model_copy(update={"n_members": len(members), "members_ssim": (0.2, 0.3)})
+    text = Page(render(example("inconclusive", members=members, controls=controls), "html")).text
+    assert "uncalibrated" in text
+    assert "not measured: no controls were given" in text
+
+
+def test_audit_without_any_attack_renders():
+    empty = {"attacks": (), "membership": (), "gallery": (), "evidence": None}
+    text = Page(render(example("inconclusive", **empty), "html")).text
+    assert "No attack applied to this model." in text
+    assert "There is nothing to draw" in text
+
+
+def test_many_members_do_not_swell_the_page():
+    member = example("low").members[0]
+    members = tuple(member.model_copy(update={"id": f"{n}.png"}) for n in range(1500))
+    text = Page(render(undrawn(example("low", members=members)), "html")).text
+    assert "990 more members" in text
+    assert "500 further members stand in report.json." in text
+
+
+@pytest.mark.parametrize("form", ["html", "md", "card"])
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_word_safe_appears_nowhere(level, form):
+    text = render(undrawn(example(level)), form)
+    assert not re.search(r"\bsafe(ly|r|st|ty)?\b", text, re.IGNORECASE)
+
+
+def test_drawings_take_the_colours_of_the_page(pages):
+    drawings = re.findall(r'<div class="drawing".*?</div>', render(example("critical"), "html"), re.DOTALL)
+    assert len(drawings) == 3
+    for drawing in drawings:
+        assert "var(--series-1)" in drawing
+        assert "currentColor" in drawing
+        assert "#0102" not in drawing
+        assert "<style" not in drawing
+
+
+def luminance(colour: str) -> float:
+    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2 contrast ratio."""
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_contrast_is_aa(level, dark):
+    style = resource("templates", "report.css").read_text(encoding="utf-8")
+    day, night = style.split("@media (prefers-color-scheme: dark)")
+    part = night.split("\n}\n")[0] if dark else day
+    blocks = dict(re.findall(r"(:root|\[data-level=\"[\w-]+\"\]) \{(.*?)\}", part, re.DOTALL))
+    colours = dict(re.findall(r"--([\w-]+): (#\w{6})", blocks[":root"] + blocks[f'[data-level="{level}"]']))
+    texts = ("ink", "soft", "accent", "level", "good", "bad", "idle")
+    for text in texts:
+        for ground in ("paper", "surface", "tint"):
+            assert contrast(colours[text], colours[ground]) >= 4.5, f"{text} on {ground}"
+    for number in range(1, 7):
+        assert contrast(colours[f"series-{number}"], colours["paper"]) >= 3
