@@ -1,0 +1,342 @@
+"""The command line: parse, call, print, exit code. No logic, and no import that would make `--help` slow.
+
+Public names: `app`, `run`. Every command returns its exit code; `run` turns errors into the codes of `policy`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from auditcli import arguments, destination, policy, terminal
+from auditcli.errors import AuditError, UsageError
+
+HERE = Path("privaudit-report")
+
+
+class View(StrEnum):
+    """Formats a report is written in."""
+
+    HTML = "html"
+    MD = "md"
+    CARD = "card"
+    JSON = "json"
+
+
+class Profile(StrEnum):
+    """How hard the attacks try."""
+
+    QUICK = "quick"
+    STANDARD = "standard"
+    DEEP = "deep"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What becomes of a report."""
+
+    output: Path
+    views: Sequence[View]
+    fail_on: policy.FailOn
+    force: bool
+    quiet: bool
+    verbose: bool
+
+
+class DefaultToScan(TyperGroup):
+    """Commands, where anything that looks like a model or an option of `scan` means `scan`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `scan` in front where the first word is no command."""
+        if not args and ctx.resilient_parsing:
+            return super().parse_args(ctx, args)
+        if not args:
+            raise UsageError("no model was given", hint="privaudit MODEL, or privaudit --help for the commands")
+        own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
+        first = args[0]
+        if first not in self.commands and first not in own and _looks_like_scan(first):
+            args = ["scan", *args]
+        return super().parse_args(ctx, args)
+
+
+def _looks_like_scan(word: str) -> bool:
+    return word.startswith("-") or any(mark in word for mark in "./\\") or Path(word).exists()
+
+
+app = typer.Typer(
+    name="privaudit",
+    cls=DefaultToScan,
+    help="Audits shared vision classifiers for training-data leakage: how much of it can be got back out?",
+    epilog="`privaudit MODEL` is short for `privaudit scan MODEL`. Options are also read from the environment, "
+    "`--fail-on` from PRIVAUDIT_FAIL_ON.",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _option(*names: str, help: str, metavar: str | None = None, **more: Any) -> Any:
+    """An option that is also read from `PRIVAUDIT_` and its first name, e.g. `PRIVAUDIT_FAIL_ON`."""
+    variable = f"PRIVAUDIT_{names[0].strip('-').replace('-', '_').upper()}"
+    return typer.Option(*names, envvar=variable, show_envvar=False, help=help, metavar=metavar, **more)
+
+
+ModelPath = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A .safetensors or .onnx file, or a Hugging Face folder.")
+]
+ReportPath = Annotated[Path, typer.Argument(metavar="REPORT.json", help="What `privaudit scan` wrote.")]
+Reference = Annotated[
+    Path | None,
+    _option("--reference", "--members", metavar="PATH", help="Images it was trained on: a folder or an .npz."),
+]
+Controls = Annotated[
+    Path | None,
+    _option("--controls", "--holdout", metavar="PATH", help="Images of the same kind that it never saw."),
+]
+Budget = Annotated[str, _option("--budget", metavar="TIME", help="For the whole audit: 90s, 10m, 2h.")]
+Effort = Annotated[Profile, _option("--profile", help="Steps, restarts and candidates of the attacks.")]
+Attacks = Annotated[
+    list[str] | None,
+    _option("--attack", metavar="NAME", help="See `privaudit attacks`; repeatable. All that apply unless given."),
+]
+Device = Annotated[str, _option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")]
+Seed = Annotated[int, _option("--seed", min=0, metavar="N", help="The same seed makes the same random draws.")]
+Mean = Annotated[str | None, _option("--mean", metavar="M,..", help="Of inputs in [0, 1], one for each channel.")]
+Std = Annotated[str | None, _option("--std", metavar="S,..", help="Of inputs in [0, 1], one for each channel.")]
+Shape = Annotated[str | None, _option("--input-shape", metavar="C,H,W", help="Where the model does not say.")]
+Assume = Annotated[list[str] | None, _option("--assume", metavar="KEY=VALUE", help="E.g. activation=gelu; repeatable.")]
+Output = Annotated[Path, _option("--output", "-o", metavar="DIR", help="Folder of the report.")]
+Views = Annotated[
+    list[View] | None,
+    _option("--format", "-f", metavar="html|md|card|json", help="Repeatable; html and md unless given. json always."),
+]
+FailOn = Annotated[policy.FailOn, _option("--fail-on", help="Exit with 1 at this level or worse.")]
+IncludeImages = Annotated[bool, _option("--include-images", help="Show training images in the report.")]
+Redact = Annotated[bool, _option("--redact", help="Write no picture at all.")]
+Force = Annotated[bool, _option("--force", help="Write into a folder that holds other files.")]
+Quiet = Annotated[bool, _option("--quiet", "-q", help="No progress, and one line of result.")]
+Verbose = Annotated[bool, _option("--verbose", "-v", help="Print every detail.")]
+
+
+@app.callback(invoke_without_command=True)
+def _group(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        from auditcli import __version__
+
+        terminal.write(f"privaudit {__version__}\n")
+
+
+@app.command()
+def scan(
+    context: typer.Context,
+    model: ModelPath,
+    reference: Reference = None,
+    controls: Controls = None,
+    budget: Budget = "10m",
+    profile: Effort = Profile.STANDARD,
+    attack: Attacks = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    mean: Mean = None,
+    std: Std = None,
+    input_shape: Shape = None,
+    assume: Assume = None,
+    output: Output = HERE,
+    format: Views = None,
+    fail_on: FailOn = "high",
+    include_images: IncludeImages = False,
+    redact: Redact = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Audit a model and write a report: the default command."""
+    if include_images and redact:
+        raise UsageError("--include-images and --redact contradict each other", hint="give one of them")
+    options = {
+        "reference": reference,
+        "controls": controls,
+        "budget": arguments.seconds(budget),
+        "profile": profile.value,
+        "attacks": tuple(attack or ()),
+        "device": device,
+        "seed": seed,
+        "mean": arguments.numbers(mean, "--mean"),
+        "std": arguments.numbers(std, "--std", positive=True),
+        "input_shape": arguments.shape(input_shape),
+        "assume": arguments.assumptions(assume or ()),
+        "include_images": include_images,
+        "redact": redact,
+        "command": _command(context),
+    }
+    views = format or [View.HTML, View.MD]
+    return _audit(model, options, Delivery(output, views, fail_on, force, quiet, verbose))
+
+
+@app.command()
+def demo(
+    context: typer.Context,
+    budget: Budget = "10m",
+    profile: Effort = Profile.STANDARD,
+    device: Device = "auto",
+    seed: Seed = 0,
+    output: Output = HERE,
+    format: Views = None,
+    fail_on: FailOn = "high",
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Audit a shipped leaky model, with its training images beside what was recovered."""
+    from auditcli.resources import resource
+
+    fixture = resource("fixtures", "mlp-leaky")
+    options = {
+        "reference": fixture / "members.npz",
+        "controls": resource("fixtures", "controls.npz"),
+        "budget": arguments.seconds(budget),
+        "profile": profile.value,
+        "device": device,
+        "seed": seed,
+        "include_images": True,
+        "command": _command(context),
+    }
+    views = format or [View.HTML, View.MD]
+    return _audit(fixture / "model.safetensors", options, Delivery(output, views, fail_on, force, quiet, verbose))
+
+
+@app.command()
+def inspect(
+    model: ModelPath,
+    as_json: Annotated[bool, typer.Option("--json", help="The `model` part of a report.")] = False,
+    mean: Mean = None,
+    std: Std = None,
+    input_shape: Shape = None,
+    assume: Assume = None,
+    verbose: Verbose = False,
+) -> int:
+    """Say what a model is, how that is known, and what was assumed; no attack."""
+    from auditcli.inspection import inspect as inspect_model
+
+    found = inspect_model(
+        model,
+        mean=arguments.numbers(mean, "--mean"),
+        std=arguments.numbers(std, "--std", positive=True),
+        input_shape=arguments.shape(input_shape),
+        assume=arguments.assumptions(assume or ()),
+    )
+    if as_json:
+        terminal.write(found.model_dump_json(indent=2) + "\n")
+    else:
+        terminal.show_profile(terminal.stdout(), found, verbose=verbose)
+    return policy.PASSED
+
+
+@app.command()
+def render(
+    report: ReportPath,
+    format: Annotated[View, typer.Option("--format", "-f", help="What to make.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Instead of stdout.")] = None,
+) -> int:
+    """Render a report again from its JSON; needs no model and no torch."""
+    from auditcli.report import read
+    from auditcli.report import render as render_report
+
+    text = render_report(read(report), format.value)
+    if output is None:
+        terminal.write(text)
+    else:
+        destination.write_text(output, text)
+    return policy.PASSED
+
+
+@app.command()
+def card(
+    readme: Annotated[Path, typer.Argument(metavar="README.md", help="The model card.")],
+    report: Annotated[Path, typer.Option("--report", metavar="REPORT.json", help="What `privaudit scan` wrote.")],
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where it is stale.")] = False,
+) -> int:
+    """Write or refresh the privacy section of a model card."""
+    from auditcli.report import read
+    from auditcli.report.card import refresh
+
+    before = destination.read_text(readme)
+    after = refresh(before, read(report))
+    if after == before:
+        return policy.PASSED
+    if check:
+        stale = f"the privacy section of {readme} is stale: {report} says something else"
+        terminal.show_error(terminal.stderr(), stale, f"privaudit card {readme} --report {report}")
+        return policy.BROKEN
+    destination.write_text(readme, after)
+    return policy.PASSED
+
+
+@app.command()
+def attacks() -> int:
+    """List attacks and membership signals: what each does, needs, and where it is from."""
+    from auditcli.attacks import all_attacks
+    from auditcli.membership import all_signals
+
+    terminal.show_plugins(terminal.stdout(), "attack", all_attacks())
+    terminal.write("\n")
+    terminal.show_plugins(terminal.stdout(), "membership", all_signals())
+    return policy.PASSED
+
+
+@app.command()
+def schema() -> int:
+    """Print the JSON Schema of report.json."""
+    from auditcli.report import json_schema
+
+    terminal.write(json.dumps(json_schema(), indent=2) + "\n")
+    return policy.PASSED
+
+
+def _audit(model: Path, options: dict[str, Any], delivery: Delivery) -> int:
+    """Audit, write, print, and only then choose the exit code."""
+    destination.require_usable(delivery.output, force=delivery.force)
+    from auditcli.audit import audit
+
+    with terminal.Display(terminal.stderr(), quiet=delivery.quiet) as watch:
+        report = audit(model, watch=watch, **options)
+    formats = [*dict.fromkeys(view.value for view in delivery.views if view != View.JSON), "json"]
+    files = report.save(delivery.output, formats)
+    terminal.show_report(terminal.stdout(), report, files, quiet=delivery.quiet, verbose=delivery.verbose)
+    return policy.exit_code(report, delivery.fail_on)
+
+
+def _command(context: typer.Context) -> str:
+    return arguments.recorded(context.obj if context.obj is not None else sys.argv[1:])
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one command line and return its exit code.
+
+    What was raised on purpose becomes `error:` and `hint:` on stderr; anything else is our own bug and passes through.
+    """
+    try:
+        code = get_command(app).main(list(words), prog_name="privaudit", standalone_mode=False, obj=tuple(words))
+    except AuditError as error:
+        terminal.show_error(terminal.stderr(), error.message, error.hint)
+        return policy.UNUSABLE
+    except typer.TyperException as error:
+        message = error.format_message().rstrip(".").replace("Value error, ", "")
+        terminal.show_error(terminal.stderr(), message, _usage_hint(error))
+        return policy.UNUSABLE
+    except SystemExit:
+        return policy.UNUSABLE  # typer exits with 1 where the reader of a pipe left, and 1 means a broken policy
+    return code or policy.PASSED
+
+
+def _usage_hint(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path if context else 'privaudit'} --help"
