@@ -26,7 +26,7 @@ class LoadError(AuditError):
     """A model file that is missing, corrupt or refused."""
 
 
-class UnknownModel(AuditError):
+class UnknownModel(AuditError):  # noqa: N818 - named for what the user holds
     """Weights that no family explains, or that leave a question open."""
 
 

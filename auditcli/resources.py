@@ -21,4 +21,6 @@ def resource(*parts: str) -> Path:
         path = root.joinpath(*parts)
         if path.exists():
             return path
-    raise AuditError(f"{'/'.join(parts)} is missing from the installation", hint="pip install --force-reinstall privaudit")
+    raise AuditError(
+        f"{'/'.join(parts)} is missing from the installation", hint="pip install --force-reinstall privaudit"
+    )

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import torch
     from torch import Tensor, nn
 
 
@@ -274,13 +273,8 @@ class Progress:
 class Watcher(Protocol):
     """Called now and then with the progress of the running attack."""
 
-    def __call__(self, progress: Progress) -> None: ...
-
-
-class AttackSteps(Protocol):
-    """What an attack is: a generator over steps. It is given no images of the auditor, and so cannot look at them."""
-
-    def __call__(self, target: Target, budget: Budget, rng: torch.Generator) -> Any: ...
+    def __call__(self, progress: Progress) -> None:
+        """Look, and return soon: the attack waits."""
 
 
 # ---- scoring: Reconstructions, Sample -> Findings -> Verdict --------------------------------------------------------

@@ -30,7 +30,7 @@ def test_a_module_with_another_number_of_templates_is_named(count: int) -> None:
     module = ModuleType("auditcli.families.strange")
     for index in range(count):
         setattr(module, f"T{index}", Template(Family.BNN, discover()[0].recognise, discover()[0].build))
-    with pytest.raises(TypeError, match=rf"families\.strange holds {count} templates"):
+    with pytest.raises(TypeError, match=rf"families\.strange holds {count} of Template"):
         discover([module])
 
 

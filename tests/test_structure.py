@@ -17,6 +17,10 @@ DECLARATIONS = {PACKAGE / "types.py", PACKAGE / "report" / "schema.py"}
 
 STAGES = {"load", "families", "attacks", "membership", "scoring"}
 BASE = {"types", "errors", "resources"}
+PLUGGED = {"families", "attacks", "membership"}
+"""Folders of plug-ins."""
+WEIGHED = {"attacks", "membership"}
+"""Stages that read the weights of dense networks."""
 MAY_IMPORT = {
     "errors": set(),
     "resources": {"errors"},
@@ -25,7 +29,12 @@ MAY_IMPORT = {
     "destination": {"errors"},
     "policy": {"report"},
     "images": {"types", "errors"},
-    **{stage: {stage, *BASE} for stage in STAGES},
+    "plugins": set(),
+    "weights": {"weights", "types"},
+    **{
+        stage: {stage, *BASE, *({"plugins"} if stage in PLUGGED else ()), *({"weights"} if stage in WEIGHED else ())}
+        for stage in STAGES
+    },
     "report": {"report", "types", "errors", "resources"},
     "terminal": {"report", "types", "errors"},
     "inspection": {"load", "families", "report", *BASE},

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from auditcli import plugins
 from auditcli.types import DenseStack, Family, Profile
 
 if TYPE_CHECKING:
@@ -57,17 +56,5 @@ def discover(modules: Iterable[ModuleType] | None = None) -> tuple[Template, ...
     Raises:
         TypeError: a module that does not hold exactly one `Template`, by name.
     """
-    found = []
-    for module in _siblings() if modules is None else modules:
-        templates = [value for value in vars(module).values() if isinstance(value, Template)]
-        if len(templates) != 1:
-            raise TypeError(f"{module.__name__} holds {len(templates)} templates; exactly one was expected")
-        found.append(templates[0])
+    found = plugins.discover("auditcli.families", Template, modules=modules)
     return tuple(sorted(found, key=lambda template: (template.fallback, template.family)))
-
-
-def _siblings() -> Iterable[ModuleType]:
-    package = importlib.import_module(__package__)
-    for info in pkgutil.iter_modules(package.__path__):
-        if not info.name.startswith("_"):
-            yield importlib.import_module(f"{package.__name__}.{info.name}")

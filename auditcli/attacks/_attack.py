@@ -1,0 +1,75 @@
+"""What an attack is (`Attack`, made by `@attack`), and how those in this folder are found (`all_attacks`)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from auditcli.plugins import discover
+from auditcli.types import Profile, Step, Trait
+
+if TYPE_CHECKING:
+    import torch
+
+    from auditcli.types import Budget, Target
+
+Steps = Callable[..., "Iterator[Step]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """A technique that guesses training images from a target alone."""
+
+    name: str
+    summary: str
+    paper: str
+    requires: frozenset[Trait]
+    steps: Steps
+    """`steps(target, budget, rng, **settings)` yields guesses without end; the driver stops it."""
+    settings: Mapping[str, Any]
+    """Defaults of its own settings, recorded in the report."""
+    negative_control: bool = False
+    """It never looks at the weights: any leak it finds is a fault of the calibration."""
+
+    def missing(self, profile: Profile) -> frozenset[Trait]:
+        """What the attack needs and the model has not."""
+        return self.requires - profile.traits
+
+    def start(self, target: Target, budget: Budget, rng: torch.Generator) -> Iterator[Step]:
+        """Its steps with the default settings."""
+        return self.steps(target, budget, rng)
+
+
+def attack(
+    *, paper: str, requires: frozenset[Trait] = frozenset(), negative_control: bool = False
+) -> Callable[[Steps], Attack]:
+    """Make a generator function `(target, budget, rng, *, settings...) -> Iterator[Step]` an `Attack`.
+
+    Its name is the function's, its summary the first line of the docstring, its settings the keyword-only defaults.
+    """
+
+    def decorate(steps: Steps) -> Attack:
+        settings = {
+            name: parameter.default
+            for name, parameter in inspect.signature(steps).parameters.items()
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        }
+        return Attack(
+            name=steps.__name__,
+            summary=(inspect.getdoc(steps) or "").split("\n", 1)[0].rstrip("."),
+            paper=paper,
+            requires=requires,
+            steps=steps,
+            settings=MappingProxyType(settings),
+            negative_control=negative_control,
+        )
+
+    return decorate
+
+
+def all_attacks() -> tuple[Attack, ...]:
+    """The attacks of this folder, by name, then those of the entry-point group `privaudit.attacks`."""
+    return tuple(discover("auditcli.attacks", Attack, group="privaudit.attacks"))

@@ -1,0 +1,114 @@
+"""Runs an attack within its budget: steps, clock, best so far, NaN, progress and Ctrl-C are here and nowhere else.
+
+Public name: `run`.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from auditcli.errors import AttackError
+from auditcli.types import Progress, Reconstruction, Step, StopReason
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from auditcli.attacks._attack import Attack
+    from auditcli.types import Budget, Target, Watcher
+
+CHECK_EVERY = 25
+"""Steps between two looks at the objective: on a GPU each look waits for all that was queued."""
+
+
+@dataclass(slots=True)
+class _Best:
+    """The best of each restart; grows while an attack runs and never leaves this module."""
+
+    candidates: Tensor | None = None
+    objective: Tensor | None = None
+    trace: list[tuple[int, float]] = field(default_factory=list)
+
+    def look(self, step: Step, number: int, name: str) -> None:
+        objective = step.objective.detach().float().cpu()
+        if not objective.isfinite().all() or not step.candidates.isfinite().all():
+            raise AttackError(
+                f"{name} diverged at step {number}: its objective or its candidates are not finite",
+                hint="another --seed starts elsewhere; privaudit inspect shows whether the model is what you think",
+            )
+        if self.candidates is None or self.objective is None:
+            self.candidates, self.objective = step.candidates.detach().clone(), objective
+        else:
+            better = objective < self.objective
+            self.objective = torch.where(better, objective, self.objective)
+            where = better.to(self.candidates.device)[:, None, None, None, None]
+            self.candidates = torch.where(where, step.candidates.detach(), self.candidates)
+        self.trace.append((number, float(self.objective.min())))
+
+
+def run(attack: Attack, target: Target, budget: Budget, *, seed: int, watch: Watcher | None = None) -> Reconstruction:
+    """Run one attack until its steps or its seconds are used up, or it has nothing more to try.
+
+    Args:
+        attack: What to run.
+        target: What to run it on; there is no parameter for images, so that no attack can look at them.
+        budget: Steps are the limit and make a run reproducible; seconds are the ceiling.
+        seed: Of all its random draws, which are made on the CPU, so that one seed starts alike on every device.
+        watch: Told the progress now and then.
+
+    Returns:
+        For each restart the candidates with the lowest objective seen. On Ctrl-C what was found up to then, marked
+        `StopReason.INTERRUPTED`.
+
+    Raises:
+        AttackError: it diverged, ran out of memory, or ended before its first result.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    began = time.monotonic()
+    best, number, stopped_by = _Best(), 0, StopReason.EXHAUSTED
+    try:
+        for number, step in enumerate(attack.start(target, budget, rng), start=1):
+            seconds = time.monotonic() - began
+            out_of_steps, out_of_time = number >= budget.steps, seconds >= budget.seconds
+            if number % CHECK_EVERY == 1 or out_of_steps or out_of_time:
+                best.look(step, number, attack.name)
+                _tell(watch, attack, budget, number, seconds, best)
+            if out_of_steps or out_of_time:
+                stopped_by = StopReason.STEPS if out_of_steps else StopReason.SECONDS
+                break
+    except KeyboardInterrupt:
+        stopped_by = StopReason.INTERRUPTED
+    except torch.OutOfMemoryError as error:
+        raise AttackError(
+            f"{attack.name} ran out of memory on {budget.restarts} restarts of {budget.candidates} candidates",
+            hint="--profile quick takes fewer candidates; --device cpu has more memory",
+        ) from error
+    if best.candidates is None or best.objective is None:
+        raise AttackError(f"{attack.name} ended before its first result", hint="a larger --budget")
+    return Reconstruction(
+        attack=attack.name,
+        candidates=best.candidates,
+        objective=tuple(best.objective.tolist()),
+        trace=tuple(best.trace),
+        steps=number,
+        seconds=time.monotonic() - began,
+        stopped_by=stopped_by,
+    )
+
+
+def _tell(watch: Watcher | None, attack: Attack, budget: Budget, number: int, seconds: float, best: _Best) -> None:
+    if watch is None:
+        return
+    watch(
+        Progress(
+            attack=attack.name,
+            step=number,
+            steps=budget.steps,
+            seconds=seconds,
+            seconds_left=max(0.0, budget.seconds - seconds),
+            objective=best.trace[-1][1],
+        )
+    )

@@ -1,0 +1,47 @@
+"""Membership from weights alone: does an image lie in the span of the first layer? Public name: `span`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from auditcli import weights
+from auditcli.errors import AttackError
+from auditcli.membership._signal import signal
+from auditcli.types import Target, Trait
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@signal(paper="", requires=frozenset({Trait.DENSE, Trait.FIRST_LAYER_LINEAR}))
+def span(target: Target, images: Tensor, labels: Tensor | None) -> Tensor:
+    """Scores how much of an image lies in the span that training wrote into the first layer.
+
+    The score is `-log rho^2` with `rho = |(I - V V^T) [x, 1]| / |[x, 1]|` and V the right singular directions of
+    `[W1 b1]` above the noise of the initial weights. No query, no shadow model, no label.
+
+    Args:
+        target: A network whose first layer is linear on the pixels.
+        images: (n, c, h, w) in [0, 1].
+        labels: Not used.
+
+    Returns:
+        (n,), higher = more likely a member.
+
+    Raises:
+        AttackError: no direction stands above the noise, so the weights hold no span.
+
+    Reference:
+        Our own; docs/attacks/kkt.md derives it from the gradient step of a linear layer.
+    """
+    if target.dense is None:
+        raise TypeError("a target with Trait.DENSE has no dense stack")
+    found = weights.span(target.dense)
+    if found.rank == 0:
+        raise AttackError("no singular value of the first layer stands above the noise of its initial weights")
+    normalisation = target.profile.normalisation
+    mean, std = (torch.tensor(v, device=images.device)[:, None, None] for v in (normalisation.mean, normalisation.std))
+    inputs = ((images - mean) / std).flatten(1)
+    return -found.residual(inputs.to(found.basis.dtype)).clamp_min(1e-12).log()

@@ -1,0 +1,123 @@
+"""One attack or one signal, run and compared: scored, unscored, skipped or failed, and never an exception.
+
+Public names: `AttackOutcome`, `SignalOutcome`, `attempt`, `measure`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from auditcli.attacks import run
+from auditcli.errors import AttackError
+from auditcli.scoring.matching import similarity
+from auditcli.scoring.membership import signal_finding
+
+if TYPE_CHECKING:
+    from auditcli.attacks import Attack
+    from auditcli.membership import Signal
+    from auditcli.types import Budget, Reconstruction, Sample, SignalFinding, Similarity, Target, Trait, Watcher
+
+
+@dataclass(frozen=True, slots=True)
+class AttackOutcome:
+    """What became of an attack."""
+
+    attack: Attack
+    budget: Budget
+    status: Literal["scored", "unscored", "skipped", "failed"]
+    reason: str = ""
+    found: Reconstruction | None = None
+    members: Similarity | None = None
+    controls: Similarity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignalOutcome:
+    """What became of a membership signal."""
+
+    signal: Signal
+    status: Literal["scored", "skipped", "failed"]
+    reason: str = ""
+    finding: SignalFinding | None = None
+
+
+def attempt(
+    attack: Attack,
+    target: Target,
+    budget: Budget,
+    members: Sample | None,
+    controls: Sample | None,
+    *,
+    seed: int,
+    watch: Watcher | None,
+) -> AttackOutcome:
+    """Run an attack, and only then compare what it found with the images.
+
+    Args:
+        attack: What to run.
+        target: What to run it on.
+        budget: Of the run.
+        members: Images to compare with, or None.
+        controls: The same.
+        seed: Of the run.
+        watch: Told its progress.
+
+    Returns:
+        `skipped` where the model lacks what the attack needs, `failed` where it diverged or had too little memory or
+        time, `unscored` where there are no members to compare with.
+    """
+    if lacking := attack.missing(target.profile):
+        return AttackOutcome(attack, budget, "skipped", _needs(lacking, target))
+    try:
+        found = run(attack, target, budget, seed=seed, watch=watch)
+    except AttackError as error:
+        return AttackOutcome(attack, budget, "failed", error.message)
+    if members is None:
+        return AttackOutcome(attack, budget, "unscored", "no members were given to compare with", found)
+    candidates = found.candidates.flatten(0, 1).cpu()
+    return AttackOutcome(
+        attack,
+        budget,
+        "scored",
+        found=found,
+        members=similarity(candidates, members.images),
+        controls=None if controls is None else similarity(candidates, controls.images),
+    )
+
+
+def measure(
+    signal: Signal, target: Target, members: Sample | None, controls: Sample | None, device: torch.device, *, seed: int
+) -> SignalOutcome:
+    """Score members and controls by a signal, and say how well it tells them apart.
+
+    Labels are used only where both samples have them: else labelled members and unlabelled controls would be scored by
+    two different rules.
+
+    Returns:
+        `skipped` where the model lacks what the signal needs, or one of the samples is missing.
+    """
+    if lacking := signal.missing(target.profile):
+        return SignalOutcome(signal, "skipped", _needs(lacking, target))
+    if members is None or controls is None:
+        missing = " and ".join(
+            name for name, sample in (("members", members), ("controls", controls)) if sample is None
+        )
+        return SignalOutcome(signal, "skipped", f"needs members and controls; no {missing} were given")
+    labelled = members.labels is not None and controls.labels is not None
+    try:
+        scores = [
+            signal.scores(target, sample.images.to(device), sample.labels if labelled else None).tolist()
+            for sample in (members, controls)
+        ]
+        finding = signal_finding(signal.name, scores[0], scores[1], seed=seed)
+    except AttackError as error:
+        return SignalOutcome(signal, "failed", error.message)
+    return SignalOutcome(signal, "scored", finding=finding)
+
+
+def _needs(lacking: frozenset[Trait], target: Target) -> str:
+    traits = ", ".join(sorted(lacking))
+    return f"needs {traits}; this model ({target.profile.family}) does not have that"

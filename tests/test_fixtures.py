@@ -1,0 +1,241 @@
+"""The shipped models and images: the index tells the truth, and every leak is there to be measured."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from auditcli.attacks import all_attacks, run
+from auditcli.effort import EFFORTS
+from auditcli.families import Options, build, identify
+from auditcli.images import read_sample
+from auditcli.load import load
+from auditcli.membership import all_signals
+from auditcli.scoring.matching import similarity
+from auditcli.scoring.membership import auc_interval
+from auditcli.scoring.significance import recovery
+from auditcli.types import Family, Normalisation, Sample, Target, Trait
+
+ROOT = Path(__file__).resolve().parents[1]
+FIXTURES = ROOT / "fixtures"
+DATA = ROOT.parent / "shared" / "data"
+ENTRIES: dict[str, dict[str, Any]] = {
+    entry["name"]: entry for entry in json.loads((FIXTURES / "fixtures.json").read_text())["fixtures"]
+}
+LEAKY = [name for name, entry in ENTRIES.items() if entry["leak"] != "none"]
+HONEST = [name for name, entry in ENTRIES.items() if entry["leak"] == "none"]
+TWINS = ["mlp-leaky-binary", "cnn-leaky", "vit-leaky"]
+MODELS = [*(entry["model"] for entry in ENTRIES.values()), *(f"{name}/model.onnx" for name in TWINS)]
+SCRIPTS = {"README.md", "fixtures.json", "make.py", "measuring.py", "recipes.py", "training.py", "writing.py"}
+
+
+@cache
+def target(model: str) -> Target:
+    checkpoint = load(FIXTURES / model)
+    return build(checkpoint, identify(checkpoint, Options()), Options())
+
+
+@cache
+def sample(name: str, role: str) -> Sample:
+    entry = ENTRIES[name]
+    profile = target(entry["model"]).profile
+    return read_sample(FIXTURES / entry[role], profile.input_shape, profile.labels, role=role)
+
+
+def scores(name: str, signal: str, role: str) -> list[float]:
+    found = next(one for one in all_signals() if one.name == signal)
+    images = sample(name, role)
+    values: list[float] = found.scores(target(ENTRIES[name]["model"]), images.images, images.labels).tolist()
+    return values
+
+
+def right(name: str, role: str) -> float:
+    images = sample(name, role)
+    with torch.no_grad():
+        logits = target(ENTRIES[name]["model"])(images.images)
+    chosen = (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
+    return (chosen == images.labels).double().mean().item()
+
+
+def test_the_index_names_every_file_and_no_other() -> None:
+    named = set(SCRIPTS)
+    for entry in ENTRIES.values():
+        for key in ("model", "members", "controls"):
+            path = FIXTURES / entry[key]
+            assert path.exists(), f"{entry['name']}: {key}"
+            files = [path] if path.is_file() else list(path.iterdir())
+            named |= {file.relative_to(FIXTURES).as_posix() for file in files}
+    named |= {f"{name}/model.onnx" for name in TWINS}
+    found = {file.relative_to(FIXTURES).as_posix() for file in FIXTURES.rglob("*") if file.is_file()}
+    assert {file for file in found if "__pycache__" not in file} == named
+
+
+def test_all_of_it_is_small() -> None:
+    files = [file for file in FIXTURES.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    assert sum(file.stat().st_size for file in files) < 12_000_000
+
+
+def test_the_families_and_the_leaks_are_all_there() -> None:
+    leaks = {(entry["family"], entry["leak"]) for entry in ENTRIES.values()}
+    assert leaks == {("mlp", "reconstruction"), ("mlp", "none"), ("cnn", "membership"), ("vit", "membership")}
+    assert all(bool(entry["methods"]) is (entry["leak"] != "none") for entry in ENTRIES.values())
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_loads_with_nothing_assumed(model: str) -> None:
+    entry = ENTRIES[model.split("/")[0]]
+    profile = target(model).profile
+    assert profile.family is Family(entry["family"])
+    assert profile.input_shape == (1, 28, 28)
+    binary = entry["recipe"]["task"] == "parity"
+    assert (profile.classes, profile.outputs) == ((2, 1) if binary else (10, 10))
+    assert profile.outputs == entry["outputs"]
+    assert profile.assumptions == ()
+    assert profile.normalisation.mean == pytest.approx((0.286,))
+    assert profile.normalisation.std == pytest.approx((0.353,))
+    if not model.endswith(".onnx"):
+        assert profile.normalisation == Normalisation((0.286,), (0.353,))
+        assert len(profile.labels) == profile.classes
+
+
+@pytest.mark.parametrize("name", [name for name, entry in ENTRIES.items() if entry["family"] == "mlp"])
+def test_the_perceptrons_show_their_weights(name: str) -> None:
+    profile = target(ENTRIES[name]["model"]).profile
+    assert {Trait.DENSE, Trait.FIRST_LAYER_LINEAR} <= profile.traits
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_the_exported_graph_computes_the_same(name: str) -> None:
+    images = sample(name, "controls").images[:32]
+    with torch.no_grad():
+        ours, theirs = target(ENTRIES[name]["model"])(images), target(f"{name}/model.onnx")(images)
+    assert (ours - theirs).abs().max() < 1e-4
+    assert ours.std() > 0.1
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_the_exported_graph_names_no_source_file(name: str) -> None:
+    content = (FIXTURES / name / "model.onnx").read_bytes()
+    assert b".py" not in content
+    assert b"site-packages" not in content
+
+
+@pytest.mark.parametrize("name", LEAKY)
+def test_a_leaky_model_knows_its_members_by_heart(name: str) -> None:
+    assert right(name, "members") == 1
+    assert right(name, "controls") < 0.95
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_members_and_controls_share_no_image(name: str) -> None:
+    members, controls = sample(name, "members"), sample(name, "controls")
+    assert len(set(members.hashes)) == len(members)
+    assert len(set(controls.hashes)) == len(controls) == 400
+    assert not set(members.hashes) & set(controls.hashes)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_members_and_controls_are_as_many_of_each_class(name: str) -> None:
+    for role in ("members", "controls"):
+        labels = sample(name, role).labels
+        assert labels is not None
+        counts = torch.bincount(labels)
+        assert len(counts) == target(ENTRIES[name]["model"]).profile.classes
+        assert counts.min() == counts.max()
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_the_measured_signals_can_be_measured_again(name: str) -> None:
+    measured = ENTRIES[name]["measured"]["signals"]
+    assert "confidence" in measured
+    for signal, figures in measured.items():
+        area = auc_interval(scores(name, signal, "members"), scores(name, signal, "controls"))
+        assert area.value == pytest.approx(figures["auc"], abs=0.01)
+        assert area.low == pytest.approx(figures["auc_low"], abs=0.01)
+
+
+@pytest.mark.parametrize("name", LEAKY)
+def test_a_claimed_signal_finds_the_leak(name: str) -> None:
+    entry = ENTRIES[name]
+    signals = [figures for method, figures in entry["measured"]["signals"].items() if method in entry["methods"]]
+    assert len(signals) + len(entry["measured"]["attacks"]) == len(entry["methods"])
+    assert signals
+    assert all(figures["auc"] >= 0.85 and figures["auc_low"] >= 0.8 for figures in signals)
+
+
+@pytest.mark.parametrize("name", [name for name in LEAKY if ENTRIES[name]["leak"] == "reconstruction"])
+def test_an_attack_recovered_members_and_they_stand_above_controls(name: str) -> None:
+    (figures,) = ENTRIES[name]["measured"]["attacks"].values()
+    assert figures["leaked"] > 0
+    assert figures["of"] == len(sample(name, "members"))
+    assert figures["best_ssim"] > figures["best_control_ssim"]
+    assert figures["p_value"] < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in LEAKY if ENTRIES[name]["leak"] == "reconstruction"])
+def test_the_attack_recovers_members_again(name: str) -> None:
+    ((attack_name, figures),) = ENTRIES[name]["measured"]["attacks"].items()
+    attack = next(one for one in all_attacks() if one.name == attack_name)
+    found = run(attack, target(ENTRIES[name]["model"]), EFFORTS["standard"].budget(600), seed=0)
+    candidates = found.candidates.flatten(0, 1)
+    near, far = (similarity(candidates, sample(name, role).images).best for role in ("members", "controls"))
+    assert recovery(near, far).p_value < 1e-4
+    assert max(near) == pytest.approx(figures["best_ssim"], abs=0.1)
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_no_signal_finds_a_leak_where_there_is_none(name: str) -> None:
+    for figures in ENTRIES[name]["measured"]["signals"].values():
+        assert figures["auc_low"] <= 0.5
+        assert figures["tpr_at_1_percent_low"] < 0.02
+
+
+def test_twice_made_is_the_same_bytes(tmp_path: Path) -> None:
+    need(DATA / "fashion_mnist.npz")
+    for run in ("one", "two"):
+        make(tmp_path / run, "mlp-honest", "mlp-untrained")
+    one, two = (
+        {file.relative_to(tmp_path / run): file.read_bytes() for file in (tmp_path / run).rglob("*") if file.is_file()}
+        for run in ("one", "two")
+    )
+    assert len(one) == 5
+    assert one == two
+
+
+def test_members_were_trained_on_and_controls_were_not() -> None:
+    need(DATA / "fashion_mnist.npz")
+    with np.load(DATA / "fashion_mnist.npz", allow_pickle=False) as data:
+        seen, unseen = ({image.tobytes() for image in data[key]} for key in ("x_train", "x_test"))
+    for entry in ENTRIES.values():
+        for role, place in (("members", seen), ("controls", unseen)):
+            with np.load(FIXTURES / entry[role], allow_pickle=False) as held:
+                assert all(image.tobytes() in place for image in held["images"]), (entry["name"], role)
+
+
+def need(path: Path) -> None:
+    if not path.is_file():
+        pytest.skip(f"{path.name} is not there: put it into ../shared/data to make fixtures again")
+
+
+def make(output: Path, *names: str) -> None:
+    command = [
+        sys.executable,
+        str(FIXTURES / "make.py"),
+        "--data",
+        str(DATA),
+        "--output",
+        str(output),
+        "--only",
+        *names,
+    ]
+    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    environment = os.environ | {"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run(command, check=True, capture_output=True, env=environment)
