@@ -200,11 +200,11 @@ def test_no_signal_finds_a_leak_where_there_is_none(name: str) -> None:
 
 def test_twice_made_is_the_same_bytes(tmp_path: Path) -> None:
     need(DATA / "fashion_mnist.npz")
-    for run in ("one", "two"):
-        make(tmp_path / run, "mlp-honest", "mlp-untrained")
+    for folder in ("one", "two"):
+        make(tmp_path / folder, "mlp-honest", "mlp-untrained")
     one, two = (
-        {file.relative_to(tmp_path / run): file.read_bytes() for file in (tmp_path / run).rglob("*") if file.is_file()}
-        for run in ("one", "two")
+        {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+        for folder in (tmp_path / "one", tmp_path / "two")
     )
     assert len(one) == 5
     assert one == two

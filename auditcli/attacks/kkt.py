@@ -139,7 +139,8 @@ def _combine(gradients: Tensor, coordinates: Tensor, multipliers: Tensor) -> Ten
 def _unit(image: Tensor, gradients: Tensor, coordinates: Tensor) -> Tensor:
     """The multiplier at which the starting candidates together are as large as the layer, (r, 1)."""
     start = _combine(gradients, coordinates, torch.ones_like(gradients[:, :, 0])).detach()
-    return (image.norm() / start.flatten(1).norm(dim=1).clamp_min(torch.finfo(image.dtype).tiny))[:, None]
+    unit: Tensor = image.norm() / start.flatten(1).norm(dim=1).clamp_min(torch.finfo(image.dtype).tiny)
+    return unit[:, None]
 
 
 def _weighted(residual: Tensor, weight: Tensor, image: Tensor) -> Tensor:
