@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from auditcli.audit import audit, load
+    from auditcli.auditing import audit, load
     from auditcli.errors import AuditError
     from auditcli.report.schema import Report
 
@@ -23,8 +23,8 @@ __all__ = ["AuditError", "Report", "__version__", "audit", "load"]
 __version__ = "0.1.0"
 
 _HOMES = {
-    "audit": "auditcli.audit",
-    "load": "auditcli.audit",
+    "audit": "auditcli.auditing",
+    "load": "auditcli.auditing",
     "Report": "auditcli.report.schema",
     "AuditError": "auditcli.errors",
 }

@@ -304,7 +304,7 @@ def schema() -> int:
 def _audit(model: Path, options: dict[str, Any], delivery: Delivery) -> int:
     """Audit, write, print, and only then choose the exit code."""
     destination.require_usable(delivery.output, force=delivery.force)
-    from auditcli.audit import audit
+    from auditcli.auditing import audit
 
     with terminal.Display(terminal.stderr(), quiet=delivery.quiet) as watch:
         report = audit(model, watch=watch, **options)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from auditcli.families import Options, identify
-from auditcli.load import load
+from auditcli.loading import load
 from auditcli.report import schema
 from auditcli.types import Checkpoint, Profile
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from auditcli.families import Options, build, identify
 from auditcli.images import read_sample
-from auditcli.load import load
+from auditcli.loading import load
 from auditcli.outcomes import attempt, measure
 from auditcli.resources import resource
 from auditcli.scoring.calibration import member_findings

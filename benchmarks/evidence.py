@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from auditcli import audit
-from auditcli.load import save_described
+from auditcli.loading import save_described
 
 MEAN, STD = 0.286, 0.353
 
@@ -86,9 +86,11 @@ def train(recipe: Recipe, images: Tensor, labels: Tensor, seed: int) -> nn.Seque
         nn.init.normal_(net[0].bias, std=recipe.first_std)
     chosen = torch.cat([torch.where(labels == c)[0][: recipe.images] for c in range(10)])
     x, y = ((images[chosen] - MEAN) / STD).flatten(1), labels[chosen] % recipe.labels_modulo
-    make = torch.optim.SGD if recipe.optimiser == "sgd" else torch.optim.Adam
-    extra = {"momentum": 0.9} if recipe.optimiser == "sgd" else {}
-    optimizer = make(net.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, **extra)
+    optimizer: torch.optim.Optimizer = (
+        torch.optim.SGD(net.parameters(), lr=recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay)
+        if recipe.optimiser == "sgd"
+        else torch.optim.Adam(net.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    )
     for epoch in range(recipe.epochs):
         done = epoch / recipe.epochs
         for group in optimizer.param_groups:

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from auditcli import load
+from auditcli.audit import load
 from auditcli.errors import SampleError
-from auditcli.load import save_described
+from auditcli.loading import save_described
 from auditcli.types import Target
 
 _CONTROLS = 400

@@ -27,7 +27,7 @@ def clean_environment(monkeypatch, tmp_path):
 
 
 class FakeAudit:
-    """Stands in for `auditcli.audit.audit`: notes what it was given, and returns a report or raises."""
+    """Stands in for `auditcli.auditing.audit`: notes what it was given, and returns a report or raises."""
 
     def __init__(self):
         self.path = None
@@ -46,9 +46,9 @@ class FakeAudit:
 @pytest.fixture
 def audit(monkeypatch):
     fake = FakeAudit()
-    module = python_types.ModuleType("auditcli.audit")
+    module = python_types.ModuleType("auditcli.auditing")
     module.audit = fake
-    monkeypatch.setitem(sys.modules, "auditcli.audit", module)
+    monkeypatch.setitem(sys.modules, "auditcli.auditing", module)
     return fake
 
 
@@ -493,9 +493,9 @@ def test_a_reader_that_leaves_early_is_no_broken_policy(report_json):
 def test_ctrl_c_in_a_process():
     script = (
         "import os, signal, sys, types\n"
-        "module = types.ModuleType('auditcli.audit')\n"
+        "module = types.ModuleType('auditcli.auditing')\n"
         "module.audit = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)\n"
-        "sys.modules['auditcli.audit'] = module\n"
+        "sys.modules['auditcli.auditing'] = module\n"
         "from auditcli.__main__ import main\n"
         "sys.exit(main(['m.onnx']))\n"
     )

@@ -9,7 +9,7 @@ from torch import nn
 
 from auditcli.errors import UnknownModel
 from auditcli.families import Options, build, identify
-from auditcli.load import load, save_described
+from auditcli.loading import load, save_described
 from auditcli.types import Family, Trait
 
 

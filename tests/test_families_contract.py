@@ -11,7 +11,7 @@ from auditcli.errors import UnknownModel
 from auditcli.families import Options, identify
 from auditcli.families._layers import attach_norms, groups, natural
 from auditcli.families._template import Template, discover
-from auditcli.load import load
+from auditcli.loading import load
 from auditcli.types import Family
 
 FOLDER = Path(__file__).resolve().parents[1] / "auditcli" / "families"

@@ -12,7 +12,7 @@ from torch import nn
 
 from auditcli.errors import UnknownModel, UsageError
 from auditcli.families import Options, build, identify
-from auditcli.load import load, save_described
+from auditcli.loading import load, save_described
 from auditcli.types import DenseStack, Family, Target, Trait
 
 

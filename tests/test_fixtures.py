@@ -16,7 +16,7 @@ from auditcli.attacks import all_attacks, run
 from auditcli.effort import EFFORTS
 from auditcli.families import Options, build, identify
 from auditcli.images import read_sample
-from auditcli.load import load
+from auditcli.loading import load
 from auditcli.membership import all_signals
 from auditcli.scoring.matching import similarity
 from auditcli.scoring.membership import auc_interval

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from auditcli.errors import LoadError, UnknownModel
 from auditcli.families import Options, build, identify
-from auditcli.load import load, model_sha256
+from auditcli.loading import load, model_sha256
 from auditcli.types import Family, Format, Trait
 
 transformers = pytest.importorskip("transformers")

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from auditcli.errors import LoadError
-from auditcli.load import load, model_sha256
+from auditcli.loading import load, model_sha256
 
 
 class Bomb:

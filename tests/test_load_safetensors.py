@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from auditcli.errors import LoadError
-from auditcli.load import load, model_sha256, save_described
+from auditcli.loading import load, model_sha256, save_described
 from auditcli.types import Format
 
 

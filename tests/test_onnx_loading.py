@@ -13,7 +13,7 @@ from torch import nn
 
 from auditcli.errors import LoadError, UnknownModel
 from auditcli.families import Options, build, identify
-from auditcli.load import load, model_sha256
+from auditcli.loading import load, model_sha256
 from auditcli.types import Family, Target, Trait
 
 

@@ -14,7 +14,7 @@ from onnx_examples import linear, write
 
 from auditcli.errors import AuditError, LoadError
 from auditcli.families import Options, build, identify
-from auditcli.load import load, model_sha256
+from auditcli.loading import load, model_sha256
 
 GEMM = helper.make_node("Gemm", ["x", "w", "b"], ["y"])
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from auditcli.types import Budget, Target
 
 
-@attack(paper="", negative_control=True)
+@attack(paper="none: a control", negative_control=True)
 def noise(target: Target, budget: Budget, rng: torch.Generator, *, grids: int = 3) -> Iterator[Step]:
     """Guesses smooth random images and never looks at the weights.
 

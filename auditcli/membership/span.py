@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@signal(paper="", requires=frozenset({Trait.DENSE, Trait.FIRST_LAYER_LINEAR}))
+@signal(paper="ours: docs/attacks/kkt.md", requires=frozenset({Trait.DENSE, Trait.FIRST_LAYER_LINEAR}))
 def span(target: Target, images: Tensor, labels: Tensor | None) -> Tensor:
     """Scores how much of an image lies in the span that training wrote into the first layer.
 

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from auditcli.errors import LoadError
-from auditcli.load._files import printable
+from auditcli.loading._files import printable
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from auditcli.errors import LoadError
-from auditcli.load import huggingface, onnx, safetensors
-from auditcli.load._files import digest, printable
-from auditcli.load._sniff import sniff
+from auditcli.loading import huggingface, onnx, safetensors
+from auditcli.loading._files import digest, printable
+from auditcli.loading._sniff import sniff
 from auditcli.types import Checkpoint, Format
 
 

@@ -3,8 +3,8 @@
 Public names: `load`, `model_sha256`, `save_described`, `Description`.
 """
 
-from auditcli.load._load import load, model_sha256
-from auditcli.load.description import Description
-from auditcli.load.safetensors import save_described
+from auditcli.loading._load import load, model_sha256
+from auditcli.loading.description import Description
+from auditcli.loading.safetensors import save_described
 
 __all__ = ["Description", "load", "model_sha256", "save_described"]

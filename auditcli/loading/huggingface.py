@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditcli.errors import LoadError
-from auditcli.load._files import digest, inside, printable, read_json
-from auditcli.load.safetensors import read_tensors
+from auditcli.loading._files import digest, inside, printable, read_json
+from auditcli.loading.safetensors import read_tensors
 from auditcli.types import Checkpoint, Format
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from auditcli.errors import LoadError
-from auditcli.load._files import digest, inside, printable
-from auditcli.load.safetensors import refuse_non_finite
+from auditcli.loading._files import digest, inside, printable
+from auditcli.loading.safetensors import refuse_non_finite
 from auditcli.types import Checkpoint, Format, Graph, Node
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def members(path: Path) -> tuple[Path, ...]:
 
 
 def _read(path: Path) -> Checkpoint:
-    from auditcli.load._classifier import classifier
-    from auditcli.load._convert import convert
+    from auditcli.loading._classifier import classifier
+    from auditcli.loading._convert import convert
 
     model = _parse(path)
     _refuse_operators(path, model)

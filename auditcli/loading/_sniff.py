@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 from auditcli.errors import LoadError
-from auditcli.load._files import printable
+from auditcli.loading._files import printable
 from auditcli.types import Format
 
 _PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".joblib"})

@@ -20,7 +20,7 @@ from auditcli.effort import EFFORTS, Effort, ProfileName
 from auditcli.errors import AttackError, SampleError, UsageError
 from auditcli.families import Options, build, identify
 from auditcli.images import read_sample, require_disjoint
-from auditcli.load import load as read_checkpoint
+from auditcli.loading import load as read_checkpoint
 from auditcli.membership import all_signals
 from auditcli.outcomes import AttackOutcome, SignalOutcome, attempt, measure
 from auditcli.positive import controls_for

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from auditcli.errors import LoadError
-from auditcli.load._files import MAX_JSON_BYTES, digest, parse_json, printable
-from auditcli.load.description import METADATA_KEY, Description, describe
+from auditcli.loading._files import MAX_JSON_BYTES, digest, parse_json, printable
+from auditcli.loading.description import METADATA_KEY, Description, describe
 from auditcli.types import Checkpoint, Format
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditcli.errors import LoadError
-from auditcli.load._files import printable
+from auditcli.loading._files import printable
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, ValueInfoProto

@@ -27,7 +27,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from auditcli.errors import LoadError
-from auditcli.load._files import parse_json, printable, read_json
+from auditcli.loading._files import parse_json, printable, read_json
 
 METADATA_KEY = "privaudit.arch"
 SIDECAR_SUFFIX = ".privaudit.json"
