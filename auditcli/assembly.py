@@ -13,8 +13,9 @@ import torch
 
 from auditcli.report import schema
 from auditcli.scoring import ssim
-from auditcli.scoring.calibration import controls_needed
+from auditcli.scoring.calibration import FALSE_DISCOVERY_RATE, controls_needed
 from auditcli.scoring.verdict import headline
+from auditcli.scoring.weighing import NEGATIVE_ALPHA
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -101,6 +102,8 @@ def assemble(
             n_controls=findings.n_controls,
             controls_to_flag_one=controls_needed(findings.n_members) if findings.n_members else None,
             alpha=findings.alpha,
+            false_discovery_rate=FALSE_DISCOVERY_RATE,
+            negative_alpha=NEGATIVE_ALPHA,
             reconstruction_test=_test(findings.reconstruction),
             negative=_test(findings.negative),
             members_ssim=best[0],

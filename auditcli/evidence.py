@@ -19,7 +19,7 @@ from auditcli import weights
 from auditcli.attacks import run
 from auditcli.errors import AttackError
 from auditcli.scoring.agreement import agreement, distinct
-from auditcli.types import Evidence, Test
+from auditcli.types import Evidence, StopReason, Test
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,13 +53,13 @@ class _Runner:
     def trial(self, target: Target, dense: DenseStack, number: int) -> float:
         """Share of the first layer that a short run on these weights explains."""
         budget, copy = self.effort.trial(self.left), replace(target, dense=dense)
-        found = run(self.attack, copy, budget, seed=self.seed + number, watch=self.watch)
+        found = _finished(run(self.attack, copy, budget, seed=self.seed + number, watch=self.watch))
         return _explained(target, dense, found.candidates[0])
 
     def reproduced(self, target: Target, dense: DenseStack) -> int:
         """Distinct images that the restarts of a run on these weights agree on, with the attack's own budget."""
         budget, copy = self.effort.budget(self.left), replace(target, dense=dense)
-        return _reproduced(run(self.attack, copy, budget, seed=self.seed, watch=self.watch))
+        return _reproduced(_finished(run(self.attack, copy, budget, seed=self.seed, watch=self.watch)))
 
 
 def weigh(
@@ -88,6 +88,7 @@ def weigh(
 
     Raises:
         AttackError: the target is no dense network, or an attack diverged on shuffled weights.
+        KeyboardInterrupt: on Ctrl-C, for half of a permutation test is none.
     """
     dense = target.dense
     if dense is None:
@@ -111,6 +112,13 @@ def weigh(
         significant=False,
     )
     return replace(evidence, significant=_is_significant(evidence))
+
+
+def _finished(found: Reconstruction) -> Reconstruction:
+    """The driver keeps what an interrupted attack found; here it ends the audit, and not just one run of many."""
+    if found.stopped_by is StopReason.INTERRUPTED:
+        raise KeyboardInterrupt
+    return found
 
 
 def _rank(own: float, null: Sequence[float]) -> float:

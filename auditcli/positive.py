@@ -18,7 +18,7 @@ from auditcli.resources import resource
 from auditcli.scoring.calibration import member_findings
 from auditcli.scoring.matching import pool
 from auditcli.scoring.significance import recovery
-from auditcli.types import PositiveControl
+from auditcli.types import PositiveControl, StopReason
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,6 +99,9 @@ def controls_for(
 
     Yields:
         One control a method; none for a method that no shipped model of the family is known to leak to.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C, for an attack that was cut short says nothing about the procedure.
     """
     alike = sorted(
         (fixture for fixture in fixtures() if fixture.family == profile.family),
@@ -117,6 +120,8 @@ def _reconstruction(
 ) -> PositiveControl:
     target, members, controls = fixture.open(device)
     outcome = attempt(attack, target, budget, members, controls, seed=seed, watch=watch)
+    if outcome.found is not None and outcome.found.stopped_by is StopReason.INTERRUPTED:
+        raise KeyboardInterrupt
     if outcome.members is None or outcome.controls is None:
         return PositiveControl(
             "reconstruction", attack.name, fixture.name, 0, len(members), passed=False, detail=outcome.reason

@@ -82,8 +82,8 @@ def train(recipe: Recipe, images: Tensor, labels: Tensor, seed: int) -> nn.Seque
         layers += [nn.ReLU()] * bool(index) + [nn.Linear(inputs, outputs)]
     net = nn.Sequential(*layers)
     if recipe.first_std is not None:
-        nn.init.normal_(net[0].weight, std=recipe.first_std)
-        nn.init.normal_(net[0].bias, std=recipe.first_std)
+        for parameter in net[0].parameters():
+            nn.init.normal_(parameter, std=recipe.first_std)
     chosen = torch.cat([torch.where(labels == c)[0][: recipe.images] for c in range(10)])
     x, y = ((images[chosen] - MEAN) / STD).flatten(1), labels[chosen] % recipe.labels_modulo
     optimizer: torch.optim.Optimizer = (

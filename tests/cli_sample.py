@@ -115,6 +115,8 @@ def sample_report(level: str = "none-detected", *, interrupted: bool = False, **
             n_controls=3,
             controls_to_flag_one=39,
             alpha=0.05,
+            false_discovery_rate=0.05,
+            negative_alpha=0.001,
             reconstruction_test=None,
             negative=None,
             members_ssim=(0.91, 0.4),

@@ -492,6 +492,8 @@ def _controls(level: str, members: tuple[float, ...], controls: tuple[float, ...
         n_controls=len(controls),
         controls_to_flag_one=1199 if members else None,
         alpha=ALPHA,
+        false_discovery_rate=0.05,
+        negative_alpha=0.001,
         reconstruction_test=test,
         negative=s.Test(name="Mann-Whitney, one-sided", statistic=11987.0, p_value=0.52) if members else None,
         members_ssim=members,

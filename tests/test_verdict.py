@@ -168,7 +168,7 @@ def test_next_steps_name_the_cheapest_thing_to_add():
     assert "--members DIR" in steps(NO_IMAGES)
     assert "at least 1,199 images" in steps(LEVELS["members without controls"][0])
     assert "--members DIR" in steps(LEVELS["controls without members"][0])
-    assert "--resume" in steps(LEVELS["nothing, interrupted"][0])
+    assert "--profile quick" in steps(LEVELS["nothing, interrupted"][0])
     assert "one collection" in steps(LEVELS["leak, negative control failed"][0])
     assert "privaudit inspect" in steps(Findings())
     assert "until the positive control passes" in steps(LEVELS["nothing, positive control failed"][0])

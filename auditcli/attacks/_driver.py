@@ -65,6 +65,7 @@ def run(attack: Attack, target: Target, budget: Budget, *, seed: int, watch: Wat
 
     Raises:
         AttackError: it diverged, ran out of memory, or ended before its first result.
+        KeyboardInterrupt: on Ctrl-C before the first result, when there is nothing to keep.
     """
     rng = torch.Generator().manual_seed(seed)
     began = time.monotonic()
@@ -79,6 +80,9 @@ def run(attack: Attack, target: Target, budget: Budget, *, seed: int, watch: Wat
             if out_of_steps or out_of_time:
                 stopped_by = StopReason.STEPS if out_of_steps else StopReason.SECONDS
                 break
+        else:
+            if number and number % CHECK_EVERY != 1:  # the last step of an attack that ends between two looks
+                best.look(step, number, attack.name)
     except KeyboardInterrupt:
         stopped_by = StopReason.INTERRUPTED
     except torch.OutOfMemoryError as error:
@@ -87,6 +91,8 @@ def run(attack: Attack, target: Target, budget: Budget, *, seed: int, watch: Wat
             hint="--profile quick takes fewer candidates; --device cpu has more memory",
         ) from error
     if best.candidates is None or best.objective is None:
+        if stopped_by is StopReason.INTERRUPTED:
+            raise KeyboardInterrupt
         raise AttackError(f"{attack.name} ended before its first result", hint="a larger --budget")
     return Reconstruction(
         attack=attack.name,

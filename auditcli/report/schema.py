@@ -262,8 +262,10 @@ class Controls(Part):
 
     n_members: int
     n_controls: int
-    controls_to_flag_one: int | None = Field(description="Controls needed to flag a single member at q <= alpha.")
+    controls_to_flag_one: int | None = Field(description="Controls needed to flag a single member.")
     alpha: float = Field(description="Family-wise error of the tests behind the level.")
+    false_discovery_rate: float = Field(description="A member is flagged at a q-value of at most this.")
+    negative_alpha: float = Field(description="The negative control fails at a p-value below this.")
     reconstruction_test: Test | None
     negative: Test | None = Field(description="The same test on candidates that never saw the weights.")
     members_ssim: tuple[float, ...] = Field(description="Best SSIM of each member over all attacks.")

@@ -1,7 +1,7 @@
 """What a report amounts to, in sentences and figures that every format shows alike.
 
 Public names: `main_figures`, `limits`, `positive_sentences`, `negative_sentence`, `budget_sentence`, `ssim_definition`,
-`leaked`, `ranked`, `best_signal`.
+`leaked`, `found`, `ranked`, `best_signal`.
 All text returned is plain: the renderers escape it.
 """
 
@@ -24,6 +24,11 @@ def leaked(report: Report) -> tuple[Member, ...]:
     return tuple(member for member in report.members if member.leaked)
 
 
+def found(report: Report) -> bool:
+    """Whether the verdict names a leak, so that no positive control is needed to back an absence."""
+    return report.verdict.level not in {"none-detected", "inconclusive"}
+
+
 def ranked(report: Report) -> tuple[Member, ...]:
     """The members, those that came back first, then by similarity."""
     return tuple(sorted(report.members, key=lambda member: (not member.leaked, -member.best_ssim, member.id)))
@@ -41,7 +46,9 @@ def ssim_definition(report: Report) -> SsimDefinition | None:
 
 
 def positive_sentences(report: Report) -> tuple[str, ...]:
-    """What the positive controls found, one sentence each; one that says so where none was run."""
+    """What the positive controls found, one sentence each; one that says why where none was run."""
+    if not report.controls.positive and found(report):
+        return ("No positive control was run: it backs the absence of a finding, and there is one.",)
     if not report.controls.positive:
         return ("No positive control was run, so that finding nothing would mean nothing.",)
     noun = {"reconstruction": "training images", "membership": "members"}
@@ -57,7 +64,7 @@ def negative_sentence(controls: Controls) -> str:
     """What the comparison finds where there is nothing to find."""
     if controls.negative is None:
         return "No negative control was run."
-    passed = controls.negative.p_value > controls.alpha
+    passed = controls.negative.p_value >= controls.negative_alpha
     outcome = "nothing found, as it must be" if passed else "something found where nothing can be: distrust this report"
     return f"Guesses that never saw the weights: {outcome} ({number.p_claim(controls.negative.p_value)})."
 
@@ -119,7 +126,7 @@ def _reconstruction_figures(report: Report) -> tuple[Figure, ...]:
     figures = [
         Figure(
             "Training images recovered",
-            f"{len(leaked(report))} of {len(report.members)}, each at q of at most {controls.alpha:g}",
+            f"{len(leaked(report))} of {len(report.members)}, each at q of at most {controls.false_discovery_rate:g}",
         )
     ]
     if controls.reconstruction_test is not None:

@@ -30,7 +30,7 @@ def next_steps(findings: Findings, weighed: Weighed) -> tuple[str, ...]:
 
 def _to_answer(findings: Findings, weighed: Weighed) -> Iterator[str]:
     if findings.interrupted:
-        yield "Go on where the audit was interrupted (--resume)."
+        yield "Run the audit again, to the end; --profile quick takes the least time."
     if not weighed.comparable:
         yield "Draw members and controls at random from one collection, prepared the same way (--members, --controls)."
     if findings.applicable == 0:
