@@ -276,9 +276,10 @@ def _outcomes(case: _Case, found: Sequence[Outcome]) -> Iterator[Outcome]:
     """
     for signal in all_signals():
         yield measure(signal, case.target, case.members, case.controls, case.device, seed=case.seed)
-    for index, attack in enumerate(case.attacks):
-        seconds = case.left(_ATTACKING / (len(case.attacks) - index))
-        budget = case.effort.budget(seconds)
+    ordered = sorted(case.attacks, key=lambda attack: not attack.negative_control)
+    for index, attack in enumerate(ordered):
+        sharing = 1 if attack.negative_control else len(ordered) - index
+        budget = case.effort.budget(case.left(_ATTACKING / sharing))
         yield attempt(attack, case.target, budget, case.members, case.controls, seed=case.seed, watch=case.watch)
     docket = _sorted(found, interrupted=False)
     if case.members is None or case.controls is None:

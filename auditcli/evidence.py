@@ -3,7 +3,8 @@
 Three things must come together. Training ties each row of the first layer to the layers that read it, so images found
 on the true weights explain more of the layer than images found on the same weights with the rows shuffled (a
 permutation test). An honest model passes that too, for it was trained as well; but a few images explain only part of
-what many thousands wrote, and nearly all of what a few wrote. And independent restarts must arrive at the same images.
+what many thousands wrote, and nearly all of what a few wrote. And independent restarts must arrive at the same images,
+more of them than the prototypes of the classes: no fewer than a share of the directions found in the layer.
 """
 
 from __future__ import annotations
@@ -32,6 +33,12 @@ AGREEMENT = 0.9
 """Centred cosine from which two restarts are said to have found the same image."""
 EXPLAINED = 0.75
 """Share of the first layer that the images must explain; `benchmarks/evidence.py` measures both sides of it."""
+COVERAGE = 1 / 3
+"""Least number of reproduced images for each direction that training wrote into the first layer.
+
+Strong weight decay makes even an honest model explainable by few images, the prototypes of its classes, and restarts
+agree on them. But many thousands of images leave many more directions than there are prototypes.
+"""
 ALPHA = 0.05
 """Of the permutation test."""
 
@@ -110,6 +117,7 @@ def weigh(
         shuffled_explained=tuple(null),
         test=test,
         significant=False,
+        directions=weights.span(dense).rank,
     )
     return replace(evidence, significant=_is_significant(evidence))
 
@@ -131,6 +139,7 @@ def _is_significant(evidence: Evidence) -> bool:
         and evidence.test.p_value <= ALPHA
         and evidence.explained >= EXPLAINED
         and evidence.reproduced > max(evidence.shuffled_reproduced)
+        and evidence.reproduced >= COVERAGE * evidence.directions
     )
 
 

@@ -361,6 +361,8 @@ class Evidence:
     test: Test | None
     """None where no shuffle was run."""
     significant: bool
+    directions: int = 0
+    """Directions of the first layer above the noise of its initial weights: no fewer than the images it can hold."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Public name: `run`.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 CHECK_EVERY = 25
 """Steps between two looks at the objective: on a GPU each look waits for all that was queued."""
+PACE_STEPS = 20
+"""Steps after which the driver knows how long a step takes."""
+_SLACK = 0.9
+"""Share of the time left that a shortened run plans with."""
 
 
 @dataclass(slots=True)
@@ -55,7 +59,8 @@ def run(attack: Attack, target: Target, budget: Budget, *, seed: int, watch: Wat
     Args:
         attack: What to run.
         target: What to run it on; there is no parameter for images, so that no attack can look at them.
-        budget: Steps are the limit and make a run reproducible; seconds are the ceiling.
+        budget: Steps are the limit and make a run reproducible; seconds are the ceiling. Where the first steps show
+            that the ceiling comes first, the run starts again, planned for the steps that fit.
         seed: Of all its random draws, which are made on the CPU, so that one seed starts alike on every device.
         watch: Told the progress now and then.
 
@@ -68,15 +73,18 @@ def run(attack: Attack, target: Target, budget: Budget, *, seed: int, watch: Wat
         KeyboardInterrupt: on Ctrl-C before the first result, when there is nothing to keep.
     """
     rng = torch.Generator().manual_seed(seed)
-    began = time.monotonic()
+    began = first = time.monotonic()
     best, number, stopped_by = _Best(), 0, StopReason.EXHAUSTED
     try:
         for number, step in enumerate(attack.start(target, budget, rng), start=1):
-            seconds = time.monotonic() - began
-            out_of_steps, out_of_time = number >= budget.steps, seconds >= budget.seconds
+            now = time.monotonic()
+            first = now if number == 1 else first
+            if number == PACE_STEPS and (steps := _affordable(budget, began, first, now)) < budget.steps:
+                return _shortened(attack, target, budget, steps, began, seed=seed, watch=watch)
+            out_of_steps, out_of_time = number >= budget.steps, now - began >= budget.seconds
             if number % CHECK_EVERY == 1 or out_of_steps or out_of_time:
                 best.look(step, number, attack.name)
-                _tell(watch, attack, budget, number, seconds, best)
+                _tell(watch, attack, budget, number, now - began, best)
             if out_of_steps or out_of_time:
                 stopped_by = StopReason.STEPS if out_of_steps else StopReason.SECONDS
                 break
@@ -103,6 +111,25 @@ def run(attack: Attack, target: Target, budget: Budget, *, seed: int, watch: Wat
         seconds=time.monotonic() - began,
         stopped_by=stopped_by,
     )
+
+
+def _affordable(budget: Budget, began: float, first: float, now: float) -> int:
+    """Steps a fresh run can take in the time left, at the pace so far; never fewer than were needed to know it."""
+    pace = (now - first) / (PACE_STEPS - 1)
+    left = budget.seconds - (now - began)
+    if pace * (budget.steps - PACE_STEPS) <= left:
+        return budget.steps
+    return max(PACE_STEPS, int(_SLACK * left / pace))
+
+
+def _shortened(
+    attack: Attack, target: Target, budget: Budget, steps: int, began: float, *, seed: int, watch: Watcher | None
+) -> Reconstruction:
+    """A run planned for fewer steps: an attack that anneals over its steps is worth little where it is cut off."""
+    shorter = replace(budget, steps=steps, seconds=budget.seconds - (time.monotonic() - began))
+    found = run(attack, target, shorter, seed=seed, watch=watch)
+    stopped_by = StopReason.SECONDS if found.stopped_by is StopReason.STEPS else found.stopped_by
+    return replace(found, stopped_by=stopped_by, seconds=time.monotonic() - began)
 
 
 def _tell(watch: Watcher | None, attack: Attack, budget: Budget, number: int, seconds: float, best: _Best) -> None:
