@@ -35,7 +35,7 @@ class Effort:
 
 EFFORTS: Mapping[str, Effort] = MappingProxyType(
     {
-        "quick": Effort(steps=600, candidates=96, restarts=2, shuffles=19, shuffle_steps=60),
+        "quick": Effort(steps=800, candidates=96, restarts=2, shuffles=19, shuffle_steps=60),
         "standard": Effort(steps=1200, candidates=128, restarts=2, shuffles=19, shuffle_steps=120),
         "deep": Effort(steps=4000, candidates=512, restarts=6, shuffles=99, shuffle_steps=300),
     }

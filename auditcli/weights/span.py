@@ -50,7 +50,7 @@ class WeightSpan:
     def residual(self, inputs: Tensor) -> Tensor:
         """Share (n,) of `|[x, 1]|^2` that lies outside the span, in [0, 1], for flat inputs (n, d)."""
         total = inputs.square().sum(dim=1) + 1
-        return 1 - self.coordinates(inputs).square().sum(dim=1) / total
+        return (1 - self.coordinates(inputs).square().sum(dim=1) / total).clamp_min(0)  # rounding ends below 0
 
 
 def span(dense: DenseStack, *, at_least: int = 0) -> WeightSpan:

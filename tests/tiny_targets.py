@@ -1,0 +1,149 @@
+"""Targets of a few dozen weights, for the tests of attacks, signals and weights."""
+
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from auditcli.types import DenseStack, Family, Normalisation, Profile, Target, Trait
+
+DENSE_TRAITS = frozenset({Trait.DENSE, Trait.FIRST_LAYER_LINEAR})
+ACTIVATIONS = {
+    "identity": nn.Identity(),
+    "relu": nn.ReLU(),
+    "leaky_relu(0.2)": nn.LeakyReLU(0.2),
+    "leaky_relu": nn.LeakyReLU(0.01),
+    "relu6": nn.ReLU6(),
+    "gelu": nn.GELU(),
+    "gelu_tanh": nn.GELU(approximate="tanh"),
+    "silu": nn.SiLU(),
+    "mish": nn.Mish(),
+    "hardswish": nn.Hardswish(),
+    "tanh": nn.Tanh(),
+    "sigmoid": nn.Sigmoid(),
+    "elu": nn.ELU(),
+    "selu": nn.SELU(),
+    "softplus": nn.Softplus(),
+}
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def dense_stack(*widths, activation="relu", seed=0, dtype=torch.float32, bias=True):
+    """A random perceptron of these widths, input and output included."""
+    rng = generator(seed)
+    layers = [
+        (torch.randn(out, into, generator=rng).to(dtype) / into**0.5, torch.randn(out, generator=rng).to(dtype) * 0.1)
+        for into, out in pairwise(widths)
+    ]
+    return DenseStack(tuple(w for w, _ in layers), tuple(b if bias else None for _, b in layers), activation)
+
+
+def forward(dense, first):
+    """Logits of what the first linear layer gave, by torch's own modules."""
+    z = first
+    for weight, bias in zip(dense.weights[1:], dense.biases[1:], strict=True):
+        z = nn.functional.linear(ACTIVATIONS[dense.activation](z), weight, bias)
+    return z
+
+
+class _Standardise(nn.Module):
+    def __init__(self, mean, std):
+        super().__init__()
+        self.mean, self.std = mean, std
+
+    def forward(self, images):
+        return (images - self.mean) / self.std
+
+
+def dense_target(dense, shape=(1, 8, 8), mean=0.3, std=0.5):
+    """The target of a dense stack."""
+    modules = [_Standardise(mean, std), nn.Flatten()]
+    for weight, bias in zip(dense.weights, dense.biases, strict=True):
+        linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, dtype=weight.dtype)
+        linear.weight.data = weight.clone()
+        if bias is not None:
+            linear.bias.data = bias.clone()
+        modules += [linear, ACTIVATIONS[dense.activation]]
+    module = nn.Sequential(*modules[:-1])
+    outputs = len(dense.weights[-1])
+    return _target(module, Family.MLP, shape, outputs, DENSE_TRAITS, mean, std, dense)
+
+
+def cnn_target(outputs=3, seed=0):
+    """A convolution with batch norm."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        module = nn.Sequential(
+            nn.Conv2d(1, 4, 3),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(4, outputs),
+        )
+    return _target(module, Family.CNN, (1, 8, 8), outputs, frozenset({Trait.BATCH_NORM}), 0.0, 1.0, None)
+
+
+def _target(module, family, shape, outputs, traits, mean, std, dense):
+    module.eval().requires_grad_(False)
+    profile = Profile(
+        family=family,
+        architecture="tiny",
+        input_shape=shape,
+        classes=max(2, outputs),
+        outputs=outputs,
+        parameters=sum(p.numel() for p in module.parameters()),
+        normalisation=Normalisation((mean,), (std,)),
+        traits=traits,
+        layers=(),
+        identified_by="made so",
+    )
+    return Target(module, profile, dense)
+
+
+def smooth_images(n, side, seed=0):
+    """Images (n, 1, side, side) in [0, 1], smooth and with contrast."""
+    coarse = torch.rand(n, 1, 3, 3, generator=generator(seed))
+    images = nn.functional.interpolate(coarse, size=(side, side), mode="bicubic", align_corners=True)
+    low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
+    return (images - low) / (high - low)
+
+
+def stationary(images, outputs=1, seed=0, widths=(100,), activation="gelu", mean=0.3, std=0.5, decay=0.01):
+    """A perceptron whose first layer is trained on these images until the KKT condition holds.
+
+    Its loss has a weight decay on the first layer alone and is minimised to rest, where that layer is
+    `sum_i lambda_i delta_i [x_i, 1]^T` with the lambda the loss makes. Two classes, in turn, as in `Sides.balanced`.
+
+    Returns:
+        The dense stack and its target.
+    """
+    inputs = ((images - mean) / std).flatten(1).double()
+    extended = torch.cat([inputs, torch.ones(len(images), 1, dtype=torch.float64)], dim=1)
+    signs = 2.0 * (torch.arange(len(images)) % 2) - 1
+    sizes = (inputs.shape[1], *widths, outputs)
+    start = dense_stack(*sizes, activation=activation, seed=seed, dtype=torch.float64)
+    layer = torch.cat([start.weights[0], start.biases[0][:, None]], dim=1).mul_(0.1).requires_grad_()
+    optimizer = torch.optim.LBFGS(
+        [layer], max_iter=2000, tolerance_grad=1e-9, tolerance_change=0, line_search_fn="strong_wolfe"
+    )
+
+    def loss():
+        optimizer.zero_grad()
+        logits = forward(start, extended @ layer.T)
+        margins = signs * (logits[:, 0] if outputs == 1 else logits[:, 1] - logits[:, 0])
+        value = nn.functional.softplus(-margins).sum() + decay / 2 * layer.square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    first = layer.detach().float()
+    stack = DenseStack(
+        (first[:, :-1].contiguous(), *(w.float() for w in start.weights[1:])),
+        (first[:, -1].contiguous(), *(b.float() for b in start.biases[1:])),
+        activation,
+    )
+    return stack, dense_target(stack, tuple(images.shape[1:]), mean, std)
