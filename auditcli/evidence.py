@@ -119,7 +119,7 @@ def weigh(
         significant=False,
         directions=weights.span(dense).rank,
     )
-    return replace(evidence, significant=_is_significant(evidence))
+    return _decided(evidence)
 
 
 def _finished(found: Reconstruction) -> Reconstruction:
@@ -129,16 +129,25 @@ def _finished(found: Reconstruction) -> Reconstruction:
     return found
 
 
+def _decided(evidence: Evidence) -> Evidence:
+    """The evidence with what follows from it: a finding, nothing, or neither."""
+    few, covered = _explained_by_few(evidence), _covered(evidence)
+    return replace(evidence, significant=few and covered, unclear=few and not covered)
+
+
 def _rank(own: float, null: Sequence[float]) -> float:
     return (1 + sum(value >= own for value in null)) / (len(null) + 1)
 
 
-def _is_significant(evidence: Evidence) -> bool:
+def _explained_by_few(evidence: Evidence) -> bool:
+    """Whether the images explain more than they do where the weights are shuffled, and more than of ordinary models."""
+    return evidence.test is not None and evidence.test.p_value <= ALPHA and evidence.explained >= EXPLAINED
+
+
+def _covered(evidence: Evidence) -> bool:
+    """Whether restarts agree on enough images to rule out that they are the prototypes of classes."""
     return (
-        evidence.test is not None
-        and evidence.test.p_value <= ALPHA
-        and evidence.explained >= EXPLAINED
-        and evidence.reproduced > max(evidence.shuffled_reproduced)
+        evidence.reproduced > max(evidence.shuffled_reproduced, default=0)
         and evidence.reproduced >= COVERAGE * evidence.directions
     )
 

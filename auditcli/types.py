@@ -361,6 +361,9 @@ class Evidence:
     test: Test | None
     """None where no shuffle was run."""
     significant: bool
+    unclear: bool = False
+    """The images explain what only few training images or strong weight decay leave behind, and too few of them are
+    reproduced to tell which: no finding, and no absence of one."""
     directions: int = 0
     """Directions of the first layer above the noise of its initial weights: no fewer than the images it can hold."""
 

@@ -1,4 +1,4 @@
-"""Networks trained here in a form known to leak, with what they were trained on: `RECIPES`, `Recipe`, `Victim`, `victim`.
+"""Networks trained here in a form known to leak, with their images: `RECIPES`, `Recipe`, `Victim`, `victim`.
 
 Each is an MLP whose first layer starts small and has the only biases, as in Haim et al. 2022 (arXiv:2206.07758). Full
 batch, momentum and a weight decay bring it near rest in a minute or two; without the decay that takes days.
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from auditcli.audit import load
+from auditcli.auditing import load
 from auditcli.errors import SampleError
 from auditcli.loading import save_described
 from auditcli.types import Target

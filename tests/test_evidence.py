@@ -98,17 +98,21 @@ EVERYTHING = Evidence(
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({}, True),
-        ({"explained": evidence.EXPLAINED}, True),
-        ({"explained": evidence.EXPLAINED - 1e-6}, False),
-        ({"test": types.Test("permutation", 0.9, 0.0501)}, False),
-        ({"test": None}, False),
-        ({"reproduced": 1}, False),
-        ({"shuffled_reproduced": (2,)}, False),
+        ({}, "significant"),
+        ({"explained": evidence.EXPLAINED}, "significant"),
+        ({"explained": evidence.EXPLAINED - 1e-6}, "nothing"),
+        ({"test": types.Test("permutation", 0.9, 0.0501)}, "nothing"),
+        ({"test": None}, "nothing"),
+        ({"reproduced": 1}, "unclear"),
+        ({"shuffled_reproduced": (2,)}, "unclear"),
+        ({"directions": 6}, "significant"),
+        ({"directions": 7}, "unclear"),
+        ({"directions": 7, "explained": evidence.EXPLAINED - 1e-6}, "nothing"),
     ],
 )
 def test_three_things_must_come_together(change, expected):
-    assert evidence._is_significant(replace(EVERYTHING, **change)) is expected
+    decided = evidence._decided(replace(EVERYTHING, **change))
+    assert (decided.significant, decided.unclear) == (expected == "significant", expected == "unclear")
 
 
 def test_a_target_that_is_not_dense_leaves_nothing_to_weigh():

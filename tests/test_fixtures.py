@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import mannwhitneyu
 
 from auditcli.attacks import all_attacks, run
 from auditcli.effort import EFFORTS
@@ -33,7 +34,11 @@ LEAKY = [name for name, entry in ENTRIES.items() if entry["leak"] != "none"]
 HONEST = [name for name, entry in ENTRIES.items() if entry["leak"] == "none"]
 TWINS = ["mlp-leaky-binary", "cnn-leaky", "vit-leaky"]
 MODELS = [*(entry["model"] for entry in ENTRIES.values()), *(f"{name}/model.onnx" for name in TWINS)]
-SCRIPTS = {"README.md", "fixtures.json", "make.py", "measuring.py", "recipes.py", "training.py", "writing.py"}
+SCRIPTS = {
+    *("README.md", "fixtures.json", "choosing.py", "make.py"),
+    *("measuring.py", "recipes.py", "training.py", "writing.py"),
+}
+TRAINABLE, YARDSTICK = 2_000, 700
 
 
 @cache
@@ -198,6 +203,29 @@ def test_no_signal_finds_a_leak_where_there_is_none(name: str) -> None:
         assert figures["tpr_at_1_percent_low"] < 0.02
 
 
+@pytest.mark.parametrize("name", LEAKY)
+def test_hardly_a_control_looks_like_a_member(name: str) -> None:
+    likeness = similarity(sample(name, "members").images, sample(name, "controls").images)
+    assert np.mean(np.array(likeness.best) >= 0.5) <= 0.03
+
+
+def test_made_again_the_images_are_the_shipped_ones(tmp_path: Path) -> None:
+    need(DATA / "fashion_mnist.npz")
+    make(tmp_path, "mlp-honest", "mlp-untrained")
+    for path in ("controls.npz", "mlp-honest/members.npz"):
+        with (
+            np.load(tmp_path / path, allow_pickle=False) as again,
+            np.load(FIXTURES / path, allow_pickle=False) as held,
+        ):
+            assert set(again) == set(held) == {"images", "labels"}
+            assert all(np.array_equal(again[key], held[key]) for key in held)
+    model = "mlp-untrained/model.safetensors"
+    again, held = load(tmp_path / model).tensors, load(FIXTURES / model).tensors
+    assert again.keys() == held.keys()
+    assert all(torch.equal(again[key], held[key]) for key in held)
+
+
+@pytest.mark.slow
 def test_twice_made_is_the_same_bytes(tmp_path: Path) -> None:
     need(DATA / "fashion_mnist.npz")
     for folder in ("one", "two"):
@@ -211,13 +239,39 @@ def test_twice_made_is_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_members_were_trained_on_and_controls_were_not() -> None:
+    trainable, rest, _ = parts()
+    for entry in ENTRIES.values():
+        for role, part in (("members", trainable), ("controls", rest)):
+            places = {image.tobytes() for images in part for image in images}
+            with np.load(FIXTURES / entry[role], allow_pickle=False) as held:
+                assert all(image.tobytes() in places for image in held["images"]), (entry["name"], role)
+
+
+def test_members_and_controls_were_drawn_by_one_rule() -> None:
+    _, _, yardsticks = parts()
+    likeness: dict[str, list[float]] = {"members": [], "controls": []}
+    for role, values in likeness.items():
+        images = sample("mlp-honest", role)
+        assert images.labels is not None
+        for label, yardstick in enumerate(yardsticks):
+            alike = images.images[images.labels == label]
+            values += similarity(torch.from_numpy(yardstick)[:, None].float() / 255, alike).best
+    assert all(max(values) < 0.5 for values in likeness.values())
+    assert mannwhitneyu(*likeness.values()).pvalue > 0.01
+
+
+@cache
+def parts() -> tuple[list[Any], list[Any], list[Any]]:
+    """Pixels of the training set by class: those that may be trained on, the rest, and the yardstick."""
     need(DATA / "fashion_mnist.npz")
     with np.load(DATA / "fashion_mnist.npz", allow_pickle=False) as data:
-        seen, unseen = ({image.tobytes() for image in data[key]} for key in ("x_train", "x_test"))
-    for entry in ENTRIES.values():
-        for role, place in (("members", seen), ("controls", unseen)):
-            with np.load(FIXTURES / entry[role], allow_pickle=False) as held:
-                assert all(image.tobytes() in place for image in held["images"]), (entry["name"], role)
+        images, labels = data["x_train"], data["y_train"]
+    classes = [images[labels == label] for label in range(10)]
+    return (
+        [alike[:TRAINABLE] for alike in classes],
+        [alike[TRAINABLE:-YARDSTICK] for alike in classes],
+        [alike[-YARDSTICK:] for alike in classes],
+    )
 
 
 def need(path: Path) -> None:

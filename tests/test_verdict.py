@@ -106,6 +106,10 @@ LEVELS = {
     "nothing, interrupted": (replace(IMAGES, interrupted=True), Level.INCONCLUSIVE),
     "nothing applies": (Findings(), Level.INCONCLUSIVE),
     "nothing was measured": (Findings(applicable=2, positive=PASSED), Level.INCONCLUSIVE),
+    "few images explain much, too few reproduced": (
+        replace(NO_IMAGES, evidence=replace(evidence(False), unclear=True)),
+        Level.INCONCLUSIVE,
+    ),
     "no shuffle, no evidence": (replace(NO_IMAGES, evidence=evidence(False, test=False)), Level.INCONCLUSIVE),
     "too few to tell": (replace(IMAGES, n_members=2, n_controls=5, signals=()), Level.INCONCLUSIVE),
     "members without controls": (
@@ -154,7 +158,7 @@ def test_reasons_carry_the_numbers():
     assert "2 members, 5 controls, not even" in texts(LEVELS["too few to tell"][0])
     assert "membership part" in texts(LEVELS["nothing, one kind checked"][0])
     assert "p = 0.4" in texts(IMAGES)
-    assert "14 found" in texts(NO_IMAGES)
+    assert "restarts agree on 14" in texts(NO_IMAGES)
 
 
 def steps(findings):

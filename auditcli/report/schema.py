@@ -243,6 +243,7 @@ class Evidence(Part):
     shuffled_explained: tuple[float, ...]
     test: Test | None
     significant: bool
+    unclear: bool = Field(default=False, description="Neither a finding nor the absence of one.")
     directions: int = Field(default=0, description="Directions training wrote into the first layer, above the noise.")
 
 

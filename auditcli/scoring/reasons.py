@@ -108,6 +108,12 @@ def _doubts(findings: Findings, weighed: Weighed) -> Iterator[str]:
         yield "No attack and no membership signal applies to this model with what was given."
     elif not (weighed.answered or weighed.found) and weighed.comparable:
         yield "Nothing that ran could have told a leaking model from one that does not leak."
+    if findings.evidence is not None and findings.evidence.unclear:
+        yield (
+            f"A few images explain {findings.evidence.explained:.0%} of the first layer, as where a model kept few "
+            "training images or was trained with strong weight decay; restarts agree on "
+            f"{findings.evidence.reproduced} of them, too few to tell which."
+        )
     if not weighed.resolvable:
         yield f"With {_sizes(findings)}, not even perfect separation would be significant."
     if findings.members and findings.n_controls == 0:
@@ -144,8 +150,9 @@ def _absences(findings: Findings, weighed: Weighed) -> Iterator[str]:
         )
     if findings.evidence is not None:
         yield (
-            f"Independent restarts of {findings.evidence.attack} arrive at no more common images than chance explains "
-            f"({findings.evidence.reproduced} found)."
+            "From the weights alone there is no sign of single images: those found by "
+            f"{findings.evidence.attack} explain {findings.evidence.explained:.0%} of the first layer, "
+            f"and restarts agree on {findings.evidence.reproduced}."
         )
     for control in weighed.positive_passed:
         yield f"The positive control passed: {_control(control)}."

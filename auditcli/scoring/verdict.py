@@ -68,6 +68,7 @@ def _conclusive(findings: Findings, weighed: Weighed) -> bool:
         weighed.answered
         and weighed.comparable
         and not findings.interrupted
+        and not (findings.evidence is not None and findings.evidence.unclear)
         and not findings.leaked
         and bool(weighed.positive_passed)
         and not weighed.positive_failed
