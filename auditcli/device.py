@@ -36,4 +36,4 @@ def describe(device: torch.device) -> str:
     """The device in words, for the report."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+    return str(device)

@@ -19,6 +19,8 @@ STAGES = {"loading", "families", "attacks", "membership", "scoring"}
 BASE = {"types", "errors", "resources"}
 PLUGGED = {"families", "attacks", "membership"}
 """Folders of plug-ins."""
+THREADED = {"attacks", "scoring"}
+"""Stages of many short operations of torch."""
 WEIGHED = {"attacks", "membership"}
 """Stages that read the weights of dense networks."""
 MAY_IMPORT = {
@@ -30,9 +32,15 @@ MAY_IMPORT = {
     "policy": {"report"},
     "images": {"types", "errors"},
     "plugins": set(),
+    "threads": set(),
     "weights": {"weights", "types"},
     **{
-        stage: {stage, *BASE, *({"plugins"} if stage in PLUGGED else ()), *({"weights"} if stage in WEIGHED else ())}
+        stage: {
+            *(stage, *BASE),
+            *({"plugins"} if stage in PLUGGED else ()),
+            *({"weights"} if stage in WEIGHED else ()),
+            *({"threads"} if stage in THREADED else ()),
+        }
         for stage in STAGES
     },
     "report": {"report", "types", "errors", "resources"},

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from auditcli.errors import AttackError
+from auditcli.threads import one_thread
 from auditcli.types import Progress, Reconstruction, Step, StopReason
 
 if TYPE_CHECKING:
@@ -72,6 +73,11 @@ def run(attack: Attack, target: Target, budget: Budget, *, seed: int, watch: Wat
         AttackError: it diverged, ran out of memory, or ended before its first result.
         KeyboardInterrupt: on Ctrl-C before the first result, when there is nothing to keep.
     """
+    with one_thread():
+        return _run(attack, target, budget, seed=seed, watch=watch)
+
+
+def _run(attack: Attack, target: Target, budget: Budget, *, seed: int, watch: Watcher | None) -> Reconstruction:
     rng = torch.Generator().manual_seed(seed)
     began = first = time.monotonic()
     best, number, stopped_by = _Best(), 0, StopReason.EXHAUSTED
@@ -127,7 +133,7 @@ def _shortened(
 ) -> Reconstruction:
     """A run planned for fewer steps: an attack that anneals over its steps is worth little where it is cut off."""
     shorter = replace(budget, steps=steps, seconds=budget.seconds - (time.monotonic() - began))
-    found = run(attack, target, shorter, seed=seed, watch=watch)
+    found = _run(attack, target, shorter, seed=seed, watch=watch)
     stopped_by = StopReason.SECONDS if found.stopped_by is StopReason.STEPS else found.stopped_by
     return replace(found, stopped_by=stopped_by, seconds=time.monotonic() - began)
 

@@ -5,9 +5,7 @@ Public names: `pairwise_ssim`, `WindowName`, `K1`, `K2`, `DATA_RANGE`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -16,6 +14,7 @@ import torch
 from torch import Tensor
 
 from auditcli.errors import SampleError
+from auditcli.threads import one_thread
 
 WindowName = Literal["uniform-7", "gaussian-11"]
 
@@ -78,27 +77,12 @@ def pairwise_ssim(
     spec = _window(window)
     _check(candidates, images, spec.side)
     candidates, images = candidates.detach(), images.detach()
-    with _one_thread_an_operation() as workers:
+    with one_thread() as workers:
         # One block of images a worker, no smaller than a tile.
         block = max(-(-len(images) // workers), _TILE_COLUMNS)
         score = partial(_block_ssim, candidates, window=spec, chunk_bytes=chunk_bytes // workers)
         with ThreadPoolExecutor(workers) as pool:
             return torch.cat(list(pool.map(score, images.split(block))), dim=1)
-
-
-@contextmanager
-def _one_thread_an_operation() -> Iterator[int]:
-    """Yields how many threads torch had, for use one level up.
-
-    The operations are short: threads inside of each would wait for one another most of the time, and ten times
-    longer than they work where another process wants the same cores.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield threads
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _block_ssim(candidates: Tensor, images: Tensor, *, window: _Window, chunk_bytes: int) -> Tensor:
