@@ -1,6 +1,6 @@
 """What the shipped MLPs are called, over seeds: with their members and controls, and with no image at all.
 
-    python benchmarks/seeds.py [--seeds 10] [--jobs 2] [--output results.json]
+    python benchmarks/seeds.py [--seeds 10] [--jobs 2] [--models mlp-honest,...] [--mode with|without|both]
 
 Expected: the leaky ones `critical` with images and `high` without, the honest and the untrained one `none-detected`.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from io import BytesIO
@@ -78,16 +79,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--mode", choices=("with", "without", "both"), default="both", help="members and controls")
     parser.add_argument("--output", type=Path, help="also write the rows as JSON")
     options = parser.parse_args()
-    cases = list(product(MODELS, (True, False), range(options.seeds)))
+    models = options.models.split(",")
+    modes = {"with": (True,), "without": (False,), "both": (True, False)}[options.mode]
+    rows = []
     with ProcessPoolExecutor(options.jobs) as pool:
-        rows = list(pool.map(audited, cases))
+        for row in pool.map(audited, product(models, modes, range(options.seeds))):
+            rows.append(row)
+            print(json.dumps(row), file=sys.stderr, flush=True)
     print(
         "| model | images | levels | members >= 0.5 | controls >= 0.5 | flagged | reproduced | true of first ten | s |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
-    for name, with_images in product(MODELS, (True, False)):
+    for name, with_images in product(models, modes):
         own = [row for row in rows if row["model"] == name and row["images"] == with_images]
         levels = ", ".join(f"{level} {count}" for level, count in Counter(str(row["level"]) for row in own).items())
         columns = ("members_over_half", "controls_over_half", "flagged", "reproduced", "true_of_first_ten", "seconds")
