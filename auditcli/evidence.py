@@ -20,6 +20,7 @@ from auditcli import weights
 from auditcli.attacks import run
 from auditcli.errors import AttackError
 from auditcli.scoring.agreement import agreement, distinct
+from auditcli.threads import one_thread
 from auditcli.types import Evidence, StopReason, Test
 
 if TYPE_CHECKING:
@@ -101,14 +102,20 @@ def weigh(
     if dense is None:
         raise AttackError(f"{attack.name} left nothing to weigh: the model is no dense network")
     runner = _Runner(attack, effort, seed, time.monotonic() + seconds, watch)
-    rng = torch.Generator().manual_seed(seed)
-    copies = [weights.shuffled(dense, rng) for _ in range(effort.shuffles)]
+    with one_thread():
+        return _decided(_gathered(runner, target, dense, found))
+
+
+def _gathered(runner: _Runner, target: Target, dense: DenseStack, found: Reconstruction) -> Evidence:
+    """The evidence before anything is concluded from it."""
+    rng = torch.Generator().manual_seed(runner.seed)
+    copies = [weights.shuffled(dense, rng) for _ in range(runner.effort.shuffles)]
     own = runner.trial(target, dense, 0)
     null = [runner.trial(target, copy, n) for n, copy in enumerate(copies, start=1) if runner.left > 0]
     complete = len(null) == len(copies) and runner.left > 0
     test = Test("permutation of the first layer's rows", own, _rank(own, null)) if complete else None
-    evidence = Evidence(
-        attack=attack.name,
+    return Evidence(
+        attack=runner.attack.name,
         agreement=tuple(agreement(found.candidates)[0].tolist()),
         reproduced=_reproduced(found),
         threshold=AGREEMENT,
@@ -119,7 +126,6 @@ def weigh(
         significant=False,
         directions=weights.span(dense).rank,
     )
-    return _decided(evidence)
 
 
 def _finished(found: Reconstruction) -> Reconstruction:

@@ -14,6 +14,7 @@ from auditcli.attacks import run
 from auditcli.errors import AttackError
 from auditcli.scoring.matching import similarity
 from auditcli.scoring.membership import signal_finding
+from auditcli.threads import one_thread
 
 if TYPE_CHECKING:
     from auditcli.attacks import Attack
@@ -108,10 +109,11 @@ def measure(
         return SignalOutcome(signal, "skipped", f"needs members and controls; no {missing} were given")
     labelled = members.labels is not None and controls.labels is not None
     try:
-        scores = [
-            signal.scores(target, sample.images.to(device), sample.labels if labelled else None).tolist()
-            for sample in (members, controls)
-        ]
+        with one_thread():
+            scores = [
+                signal.scores(target, sample.images.to(device), sample.labels if labelled else None).tolist()
+                for sample in (members, controls)
+            ]
         finding = signal_finding(signal.name, scores[0], scores[1], seed=seed)
     except AttackError as error:
         return SignalOutcome(signal, "failed", error.message)
