@@ -1,9 +1,13 @@
 """The option that renews the stored reports: `pytest --update-golden`."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+# Before anything imports torch, here and in child processes: short operations on shared cores wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 GOLDEN = Path(__file__).parent / "golden"
 
