@@ -71,7 +71,7 @@ def true_of_first(report: Report, members: Path) -> int:
         max(structural_similarity(guess, image, data_range=1.0) for image in images)  # type: ignore[no-untyped-call]
         for guess in pixels
     ]
-    return sum(value >= 0.5 for value in best)
+    return sum(bool(value >= 0.5) for value in best)
 
 
 def main() -> None:

@@ -39,8 +39,10 @@ def quick(name, **options):
 
 
 def images_of(path, count=None):
+    """Images and labels, or `count` of them, of all classes alike: the files are sorted by class."""
     with np.load(path, allow_pickle=False) as archive:
-        return archive["images"][:count], archive["labels"][:count]
+        order = np.random.default_rng(0).permutation(len(archive["images"]))[:count] if count else slice(None)
+        return archive["images"][order], archive["labels"][order]
 
 
 def write(path, images, labels=None):

@@ -493,6 +493,8 @@ def test_a_reader_that_leaves_early_is_no_broken_policy(report_json):
 def test_ctrl_c_in_a_process():
     script = (
         "import os, signal, sys, types\n"
+        # A suite that a shell started in the background ignores Ctrl-C, and its children inherit that.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "module = types.ModuleType('auditcli.auditing')\n"
         "module.audit = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.modules['auditcli.auditing'] = module\n"
