@@ -165,10 +165,6 @@ def _reproduced(found: Reconstruction) -> int:
 def _explained(target: Target, dense: DenseStack, images: Tensor) -> float:
     """Share of the first layer that images (n, c, h, w), balanced over the classes, explain."""
     profile = target.profile
-    mean, std = (
-        torch.tensor(values, device=images.device)[:, None, None]
-        for values in (profile.normalisation.mean, profile.normalisation.std)
-    )
-    inputs = ((images - mean) / std).flatten(1).to(dense.weights[0].dtype)
+    inputs = weights.flat_inputs(dense, profile.normalisation, images)
     found = weights.span(dense, at_least=2 * profile.classes)
     return weights.explained(dense, found, inputs, weights.Sides.balanced(len(images), profile.classes))

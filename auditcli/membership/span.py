@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from auditcli import weights
 from auditcli.errors import AttackError
 from auditcli.membership._signal import signal
@@ -41,7 +39,5 @@ def span(target: Target, images: Tensor, labels: Tensor | None) -> Tensor:
     found = weights.span(target.dense)
     if found.rank == 0:
         raise AttackError("no singular value of the first layer stands above the noise of its initial weights")
-    normalisation = target.profile.normalisation
-    mean, std = (torch.tensor(v, device=images.device)[:, None, None] for v in (normalisation.mean, normalisation.std))
-    inputs = ((images - mean) / std).flatten(1)
-    return -found.residual(inputs.to(found.basis.dtype)).clamp_min(1e-12).log()
+    inputs = weights.flat_inputs(target.dense, target.profile.normalisation, images)
+    return -found.residual(inputs).clamp_min(1e-12).log()
