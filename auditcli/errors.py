@@ -3,10 +3,13 @@
 AuditError(message, *, hint="")
   UsageError      an option that cannot be used as given
   LoadError       missing, corrupt or refused model file (pickles are never opened)
-  UnknownModel    no family explains the weights, or they leave a question open; the hint names the flag
+  UnknownModel    no family explains the weights
+    OpenQuestion  one does, but leaves something open; the hint names the flag, `candidates` the answers
   SampleError     images that do not fit the model, overlap, or are too few
   AttackError     an attack diverged or ran out of memory; `audit` records it as failed and goes on
 """
+
+from collections.abc import Mapping, Sequence
 
 
 class AuditError(Exception):
@@ -27,7 +30,16 @@ class LoadError(AuditError):
 
 
 class UnknownModel(AuditError):  # noqa: N818 - named for what the user holds
-    """Weights that no family explains, or that leave a question open."""
+    """Weights that no family explains."""
+
+
+class OpenQuestion(UnknownModel):
+    """Weights that fit a family, or several, but leave a question open that only the user or images can answer."""
+
+    def __init__(self, message: str, *, hint: str = "", candidates: Sequence[Mapping[str, str]] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.candidates = tuple(candidates)
+        """Possible answers, each as keys and values of `--assume`; empty where they cannot be listed."""
 
 
 class SampleError(AuditError):

@@ -89,6 +89,8 @@ class Family(StrEnum):
     VIT = "vit"
     MIXER = "mixer"
     BNN = "bnn"
+    HYBRID = "hybrid"
+    """Convolutional stages and attention in one network."""
     UNKNOWN = "unknown"
 
 
@@ -115,6 +117,8 @@ class Assumption:
     why: str
     flag: str
     """The option that overrides it, e.g. `--assume activation=gelu`."""
+    alternatives: tuple[str, ...] = ()
+    """Other values that fit the weights as well, as the option would take them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +159,8 @@ class Profile:
     assumptions: tuple[Assumption, ...] = ()
     labels: tuple[str, ...] = ()
     """Class names where the file gives them, else empty."""
+    template: str = ""
+    """Name of the template that recognised it, and builds it."""
 
 
 @dataclass(frozen=True, slots=True)

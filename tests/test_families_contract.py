@@ -1,5 +1,6 @@
 """Families as plug-ins: found by looking into the folder, one template a module."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -12,29 +13,30 @@ from auditcli.families import Options, identify
 from auditcli.families._layers import attach_norms, groups, natural
 from auditcli.families._template import Template, discover
 from auditcli.loading import load
-from auditcli.types import Family
+from auditcli.types import Family, Format
 
 FOLDER = Path(__file__).resolve().parents[1] / "auditcli" / "families"
 
 
-def test_every_public_module_is_one_family_and_fallbacks_come_last() -> None:
+def test_every_public_module_is_one_template_and_they_are_asked_by_rank() -> None:
     templates = discover()
     assert len(templates) == len([path for path in FOLDER.glob("*.py") if not path.name.startswith("_")])
-    assert len({template.family for template in templates}) == len(templates)
-    assert [template.fallback for template in templates] == sorted(template.fallback for template in templates)
+    assert len({template.name for template in templates}) == len(templates)
+    assert [template.rank for template in templates] == sorted(template.rank for template in templates)
     assert {Family.MLP, Family.CNN, Family.VIT} <= {template.family for template in templates}
+    assert {one for template in templates for one in template.formats} == set(Format)
 
 
 @pytest.mark.parametrize("count", [0, 2])
 def test_a_module_with_another_number_of_templates_is_named(count: int) -> None:
     module = ModuleType("auditcli.families.strange")
     for index in range(count):
-        setattr(module, f"T{index}", Template(Family.BNN, discover()[0].recognise, discover()[0].build))
+        setattr(module, f"T{index}", replace(discover()[0]))
     with pytest.raises(TypeError, match=rf"families\.strange holds {count} of Template"):
         discover([module])
 
 
-@pytest.mark.parametrize("template", discover(), ids=lambda template: template.family.value)
+@pytest.mark.parametrize("template", discover(), ids=lambda template: template.name)
 def test_modules_say_what_they_are(template: Template) -> None:
     assert template.recognise.__module__.startswith("auditcli.families.")
     module = __import__(template.recognise.__module__, fromlist=["__doc__"])

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from math import isqrt, prod
 from typing import TYPE_CHECKING, Any
 
-from auditcli.errors import UnknownModel
+from auditcli.errors import OpenQuestion
 from auditcli.families._activations import activation as known_activation
 from auditcli.types import Assumption, Checkpoint, Normalisation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -58,13 +58,13 @@ class Dossier:
         if sentence not in self.evidence:
             self.evidence.append(sentence)
 
-    def assume(self, what: str, value: str, *, why: str, flag: str) -> None:
+    def assume(self, what: str, value: str, *, why: str, flag: str, alternatives: Sequence[str] = ()) -> None:
         """List something that nobody said."""
-        self.assumptions.append(Assumption(what=what, value=value, why=why, flag=flag))
+        self.assumptions.append(Assumption(what, value, why, flag, tuple(alternatives)))
 
-    def open_question(self, question: str, hint: str) -> UnknownModel:
-        """The error for a question that only the user can answer."""
-        return UnknownModel(f"{self.checkpoint.path.name}: {question}", hint=hint)
+    def open_question(self, question: str, hint: str, candidates: Sequence[Mapping[str, str]] = ()) -> OpenQuestion:
+        """The error for a question that only the user, or images, can answer."""
+        return OpenQuestion(f"{self.checkpoint.path.name}: {question}", hint=hint, candidates=candidates)
 
     def activation(self, default: str) -> str:
         """The activation as stated, else `default`, listed as an assumption.

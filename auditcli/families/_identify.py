@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import redirect_stderr
+from dataclasses import replace
 from io import StringIO
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import torch
 
-from auditcli.errors import LoadError, UnknownModel
+from auditcli.errors import LoadError, OpenQuestion, UnknownModel
 from auditcli.families._dossier import Dossier
 from auditcli.families._pixels import FromPixels
 from auditcli.families._template import Mismatch, Template, discover
@@ -22,23 +25,69 @@ def identify(checkpoint: Checkpoint, options: Options) -> Profile:
     """What a checkpoint is, how that is known, and what had to be assumed.
 
     Raises:
-        UnknownModel: no family explains the weights (the nearest is named, with what differed), or they leave a
-            question open (the hint names the flag that answers it).
+        OpenQuestion: the weights fit, and leave something open (the hint names the flag that answers it), or they fit
+            more than one template of the same rank.
+        UnknownModel: no template explains the weights; the nearest is named, with what differed.
         LoadError: a Hugging Face folder that transformers cannot build.
     """
-    stated = checkpoint.description.get("family") if checkpoint.described_by != "config.json" else None
     mismatches: list[tuple[Template, Mismatch]] = []
-    for template in discover():
-        if stated not in {None, template.family.value}:
-            continue
-        found = template.recognise(Dossier(checkpoint, options))
-        if isinstance(found, Profile):
-            return found
-        mismatches.append((template, found))
+    for _, templates in groupby(_asked(checkpoint, options), key=lambda template: template.rank):
+        fitting, questions = [], []
+        for template in templates:
+            try:
+                found = template.recognise(Dossier(checkpoint, options))
+            except OpenQuestion as question:
+                questions.append(question)
+                continue
+            if isinstance(found, Mismatch):
+                mismatches.append((template, found))
+            else:
+                fitting.append(replace(found, template=template.name))
+        if len(fitting) > 1:
+            raise _several(checkpoint, fitting)
+        if fitting:
+            return fitting[0]
+        if questions:
+            raise questions[0]
+    raise _nearest(checkpoint, options, mismatches)
+
+
+def _asked(checkpoint: Checkpoint, options: Options) -> list[Template]:
+    """Templates for the checkpoint's format, or those among them that the user or the description names."""
+    named, family = options.assumed("template"), _stated_family(checkpoint)
+    return [
+        template
+        for template in discover()
+        if checkpoint.format in template.formats
+        and named in {None, template.name}
+        and (family is None or template.family is None or family == template.family.value)
+    ]
+
+
+def _stated_family(checkpoint: Checkpoint) -> str | None:
+    return None if checkpoint.described_by == "config.json" else checkpoint.description.get("family")
+
+
+def _several(checkpoint: Checkpoint, fitting: Sequence[Profile]) -> OpenQuestion:
+    names = [profile.template for profile in fitting]
+    return OpenQuestion(
+        f"{checkpoint.path.name}: the weights fit {' and '.join(names)}, and do not show which",
+        hint=" or ".join(f"--assume template={name}" for name in names),
+        candidates=[{"template": name} for name in names],
+    )
+
+
+def _nearest(checkpoint: Checkpoint, options: Options, mismatches: Sequence[tuple[Template, Mismatch]]) -> UnknownModel:
+    if not mismatches:
+        return UnknownModel(
+            f"{checkpoint.path.name}: no template {options.assumed('template')!r} reads {checkpoint.format} files",
+            hint=f"--assume template=NAME, one of {', '.join(template.name for template in discover())}",
+        )
     template, nearest = max(mismatches, key=lambda pair: pair[1].explained)
+    stated = _stated_family(checkpoint)
     says = f"{checkpoint.described_by} says" if stated else "no family explains the weights; the nearest is"
-    raise UnknownModel(
-        f"{checkpoint.path.name}: {says} {template.family.value}, but {nearest.why}",
+    return UnknownModel(
+        f"{checkpoint.path.name}: {says} {template.name}, but {nearest.why}",
         hint=nearest.hint
         or "export the model to ONNX, which holds the graph: torch.onnx.export(model.eval(), (x,), F)",
     )
@@ -60,7 +109,7 @@ def build(checkpoint: Checkpoint, profile: Profile, options: Options, device: to
     Raises:
         LoadError: the network cannot be built, or does not return (n, outputs) finite numbers.
     """
-    template = next(template for template in discover() if template.family == profile.family)
+    template = next(template for template in discover() if template.name == profile.template)
     built = template.build(Dossier(checkpoint, options), profile)
     module = FromPixels(built.net, profile.normalisation, log_softmax=Trait.SOFTMAX_OUTPUT in profile.traits)
     module = module.eval().requires_grad_(False).to(device)

@@ -65,6 +65,7 @@ _ASSUMABLE: Mapping[str, Callable[[str], Any]] = MappingProxyType(
         "paddings": _numbers(0),
         "pool": _words("none", "max", "avg"),
         "strides": _numbers(1),
+        "template": str,
     }
 )
 

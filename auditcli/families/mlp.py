@@ -1,6 +1,6 @@
 """Multi-layer perceptrons: linear layers with one activation, batch norm between them or not.
 
-Read from a bare or described state dict, or from an ONNX graph that is such a chain.
+Read from a bare or described state dict.
 """
 
 from __future__ import annotations
@@ -12,20 +12,12 @@ from torch import nn
 from auditcli.families._dense import DenseChain, head
 from auditcli.families._dossier import Dossier
 from auditcli.families._layers import Group, groups, parameters, table
-from auditcli.families._onnx import dense_graph, dense_profile
 from auditcli.families._state import chain_of, ordered
-from auditcli.families._template import Built, Mismatch, Template
+from auditcli.families._template import Built, Mismatch, Rank, Template
 from auditcli.types import Family, Format, Profile
 
 
 def _recognise(dossier: Dossier) -> Profile | Mismatch:
-    if dossier.checkpoint.format is Format.HUGGINGFACE:
-        return Mismatch("a Hugging Face folder is built from its config.json", 0.0)
-    if dossier.checkpoint.graph is not None:
-        found = dense_graph(dossier.checkpoint)
-        return (
-            Mismatch("its graph is no chain of linear layers", 0.0) if found is None else dense_profile(dossier, found)
-        )
     layers = groups(dossier.tensors)
     linears = _by_kind(layers, "linear")
     foreign = [layer for layer in layers if layer.kind not in {"linear", "batch norm"}]
@@ -72,12 +64,8 @@ def _profile(dossier: Dossier, chain: DenseChain) -> Profile:
 
 
 def _build(dossier: Dossier, _: Profile) -> Built:
-    if dossier.checkpoint.graph is not None:
-        found = dense_graph(dossier.checkpoint)
-        chain: DenseChain | Mismatch | None = None if found is None else found.chain
-    else:
-        layers = groups(dossier.tensors)
-        chain = _chain(dossier, _by_kind(layers, "linear"), _by_kind(layers, "batch norm"))
+    layers = groups(dossier.tensors)
+    chain = _chain(dossier, _by_kind(layers, "linear"), _by_kind(layers, "batch norm"))
     if not isinstance(chain, DenseChain):
         raise TypeError("build was called with a profile that is not of this checkpoint")
     return Built(nn.Sequential(nn.Flatten(), *head(chain)), chain.stack())
@@ -87,4 +75,4 @@ def _by_kind(layers: Sequence[Group], kind: str) -> tuple[Group, ...]:
     return tuple(layer for layer in layers if layer.kind == kind)
 
 
-MLP = Template(Family.MLP, _recognise, _build)
+MLP = Template("mlp", Rank.SHAPED, frozenset({Format.SAFETENSORS}), _recognise, _build, Family.MLP)

@@ -1,6 +1,6 @@
-"""Vision transformers: a state dict with the names of timm's ViT, a transformers folder, or an ONNX graph.
+"""Vision transformers: a state dict with the names of timm's ViT.
 
-The state dict: `patch_embed.proj` (a convolution of stride = kernel), `pos_embed`, `cls_token` (without one, tokens are
+`patch_embed.proj` (a convolution of stride = kernel), `pos_embed`, `cls_token` (without one, tokens are
 averaged), `blocks.N.{norm1, attn.qkv, attn.proj, norm2, mlp.fc1, mlp.fc2}`, `norm`, `head`. The number of heads is not
 in the weights. Reference: Dosovitskiy et al. 2021, arXiv:2010.11929v2, section 3.1.
 """
@@ -16,16 +16,13 @@ from torch import nn
 
 from auditcli.families._activations import activation
 from auditcli.families._dossier import Dossier
-from auditcli.families._huggingface import huggingface_module, huggingface_profile
 from auditcli.families._layers import parameters, table
-from auditcli.families._onnx import build_graph, graph_profile
-from auditcli.families._template import Built, Mismatch, Template
+from auditcli.families._template import Built, Mismatch, Rank, Template
 from auditcli.types import Family, Format, Profile
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_MODEL_TYPES = ("vit", "deit", "beit", "data2vec-vision", "swin", "swinv2", "dinov2", "dinov2_with_registers", "ijepa")
 _HEAD_WIDTH = 64
 _EPS = 1e-6
 _BLOCK = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
@@ -89,34 +86,8 @@ class Vit(nn.Module):
 
 
 def _recognise(dossier: Dossier) -> Profile | Mismatch:
-    checkpoint = dossier.checkpoint
-    if checkpoint.format is Format.HUGGINGFACE:
-        kind = checkpoint.description.get("model_type")
-        return huggingface_profile(dossier, Family.VIT) if kind in _MODEL_TYPES else Mismatch(f"it is {kind!r}", 0.0)
-    if checkpoint.graph is not None:
-        count = _attentions(dossier)
-        if not count:
-            return Mismatch("its graph has no attention", 0.0)
-        return graph_profile(dossier, Family.VIT, f"ONNX graph with {count} attention layers")
     state, mismatch = _state(dossier)
     return mismatch or _profile(dossier, state)
-
-
-def _attentions(dossier: Dossier) -> int:
-    """Attention operators, or softmaxes whose output is multiplied by another computed value."""
-    graph = dossier.checkpoint.graph
-    nodes = graph.nodes if graph else ()
-    fused = sum(node.op == "Attention" for node in nodes)
-    # Exporters put casts and guards against NaN between the softmax and the product.
-    passed = {"Softmax", "Cast", "Identity", "Dropout", "Where", "IsNaN"}
-    soft: set[str] = set()
-    found = 0
-    for node in nodes:
-        if node.op == "Softmax" or (node.op in passed and soft & set(node.inputs)):
-            soft |= set(node.outputs)
-        elif node.op in {"MatMul", "Einsum"} and soft & set(node.inputs):
-            found += not any(name in dossier.tensors for name in node.inputs)
-    return fused + found
 
 
 def _state(dossier: Dossier) -> tuple[dict[str, Tensor], Mismatch | None]:
@@ -255,10 +226,6 @@ def _profile(dossier: Dossier, state: dict[str, Tensor]) -> Profile:
 
 
 def _build(dossier: Dossier, _: Profile) -> Built:
-    if dossier.checkpoint.format is Format.HUGGINGFACE:
-        return Built(huggingface_module(dossier))
-    if dossier.checkpoint.graph is not None:
-        return build_graph(dossier)
     state, _mismatch = _state(dossier)
     heads = _heads(dossier, len(state["patch_embed.proj.weight"]))
     with torch.device("meta"):
@@ -272,4 +239,4 @@ def _build(dossier: Dossier, _: Profile) -> Built:
     return Built(vit)
 
 
-VIT = Template(Family.VIT, _recognise, _build)
+VIT = Template("vit", Rank.SHAPED, frozenset({Format.SAFETENSORS}), _recognise, _build, Family.VIT)

@@ -72,6 +72,7 @@ class Assumption(Part):
     value: str
     why: str
     flag: str = Field(description="The option that overrides it.")
+    alternatives: tuple[str, ...] = Field((), description="Other values that fit the weights as well.")
 
 
 class Layer(Part):
@@ -90,7 +91,7 @@ class Model(Part):
     sha256: str
     bytes: int
     format: Literal["safetensors", "onnx", "huggingface"]
-    family: Literal["mlp", "cnn", "vit", "mixer", "bnn", "unknown"]
+    family: Literal["mlp", "cnn", "vit", "mixer", "bnn", "hybrid", "unknown"]
     architecture: str
     parameters: int
     input_shape: tuple[int, int, int] = Field(description="Channels, height, width.")
