@@ -11,14 +11,21 @@ AuditError(message, *, hint="")
 
 from collections.abc import Mapping, Sequence
 
+MAX_LENGTH = 1_000
+
 
 class AuditError(Exception):
     """Base of all: a one-line `message` (what, where, what was expected) and a `hint` naming the next command."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = _one_line(message), _one_line(hint)
+        super().__init__(self.message)
+
+
+def _one_line(text: str) -> str:
+    """Without control characters, cut to 1,000: names of tensors and files are the text of strangers."""
+    text = "".join(character if character.isprintable() else "?" for character in text)
+    return text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 3]}..."
 
 
 class UsageError(AuditError):

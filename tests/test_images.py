@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import struct
 import zipfile
 import zlib
@@ -15,9 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from PIL import Image
 
-from auditcli import images
 from auditcli.errors import SampleError
-from auditcli.images import duplicates, read_sample, require_disjoint
+from auditcli.images import _archive, _folder, _picture, _pixels, duplicates, read_sample, require_disjoint
 
 GREY = (1, 4, 5)
 COLOUR = (3, 4, 5)
@@ -188,17 +188,33 @@ class TestFolder:
         assert "not an image" in refused(tmp_path).message
 
     def test_large_file(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(images, "MAX_FILE_BYTES", 10)
+        monkeypatch.setattr(_picture, "MAX_FILE_BYTES", 10)
         save(tmp_path / "a.png", pixels())
         assert "bytes" in refused(tmp_path).message
 
     def test_too_many(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(images, "MAX_PIXEL_BYTES", 4 * 20 * 2)
+        monkeypatch.setattr(_pixels, "MAX_PIXEL_BYTES", 4 * 20 * 2)
         for index in range(3):
             save(tmp_path / f"{index}.png", pixels())
         error = refused(tmp_path)
         assert "3 images" in error.message
         assert "at most 2" in error.hint
+
+    def test_countless_files(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(_folder, "MAX_ENTRIES", 3)
+        for index in range(3):
+            save(tmp_path / "sub" / f"{index}.png", pixels())
+        assert "more than 3 files" in refused(tmp_path).message
+
+    def test_pipes_are_passed_over(self, tmp_path):
+        save(tmp_path / "a.png", pixels())
+        os.mkfifo(tmp_path / "b.png")
+        assert read(tmp_path).ids == ("a.png",)
+
+    @pytest.mark.parametrize("name", ["two\nlines.png", "\x1b[31m.png", "\u202egnp.png"])
+    def test_file_names_are_not_printed_as_they_are(self, tmp_path, name):
+        (tmp_path / name).write_bytes(b"nothing")
+        assert refused(tmp_path).message.isprintable()
 
     def test_link_inside_is_read(self, tmp_path):
         save(tmp_path / "a.png", pixels())
@@ -325,8 +341,8 @@ class TestNpz:
         assert "declares 20000 bytes" in refused(tmp_path / "m.npz").message
 
     def test_directory_that_lies_with_the_header(self, tmp_path):
-        lying_npz(tmp_path / "m.npz", (10**6, 4, 5), b"\0" * 20, declared=20 * 10**6)
-        assert "more than the whole file can hold" in refused(tmp_path / "m.npz").message
+        lying_npz(tmp_path / "m.npz", (10**7, 4, 5), b"\0" * 20, declared=20 * 10**7)
+        assert "as decompression bombs do" in refused(tmp_path / "m.npz").message
 
     def test_directory_that_lies_a_little(self, tmp_path):
         lying_npz(tmp_path / "m.npz", (2, 4, 5), b"\0" * 20, declared=40)
@@ -354,6 +370,45 @@ class TestNpz:
         with zipfile.ZipFile(tmp_path / "m.npz", "w", zipfile.ZIP_LZMA) as archive:
             archive.writestr("images.npy", b"\x93NUMPY\x09\x00" + b"\0" * 40)
         assert "npy format (9, 0)" in refused(tmp_path / "m.npz").message
+
+    def test_header_that_claims_gigabytes(self, tmp_path):
+        content = b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**32 - 1) + bytes(2**20)
+        with zipfile.ZipFile(tmp_path / "m.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("images.npy", content)
+        assert "its header claims 4294967295 bytes" in refused(tmp_path / "m.npz").message
+
+    def test_bomb(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(_archive, "MAX_INFLATED_BYTES", 10_000)
+        np.savez_compressed(tmp_path / "m.npz", images=np.zeros((10_000, 4, 5), np.uint8))
+        assert "as decompression bombs do" in refused(tmp_path / "m.npz").message
+        np.savez(tmp_path / "n.npz", images=np.zeros((10_000, 4, 5), np.uint8))
+        assert len(read(tmp_path / "n.npz")) == 10_000
+
+    def test_countless_members(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(_archive, "MAX_DIRECTORY_BYTES", 4096)
+        with zipfile.ZipFile(tmp_path / "m.npz", "w") as archive:
+            for index in range(100):
+                archive.writestr(f"{index}.npy", b"")
+        assert "its directory takes" in refused(tmp_path / "m.npz").message
+
+    @pytest.mark.parametrize(
+        "descr", ["'|S2000000000'", "[('a', '<i4'), ('b', '|O')]", "',,,'", "[]", "[((),)]", "'u1'*9"]
+    )
+    def test_strange_types(self, tmp_path, descr):
+        header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': (1, 4, 5)}}"
+        content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + b"\0" * 20
+        with zipfile.ZipFile(tmp_path / "m.npz", "w") as archive:
+            archive.writestr("images.npy", content)
+        refused(tmp_path / "m.npz")
+
+    @pytest.mark.parametrize("shape", [(10**30,) * 100, (1,) * 1000])
+    def test_strange_shapes(self, tmp_path, shape):
+        assert len(refused(lying_npz(tmp_path / "m.npz", shape, b"\0" * 20)).message) < 500
+
+    def test_names_of_members_are_not_printed_as_they_are(self, tmp_path):
+        with zipfile.ZipFile(tmp_path / "m.npz", "w") as archive:
+            archive.writestr("two\nlines\x1b[31m.npy", b"")
+        assert "two?lines?[31m" in refused(tmp_path / "m.npz").message
 
     def test_encrypted_entry(self, tmp_path):
         np.savez(tmp_path / "m.npz", images=np.zeros((1, 4, 5), np.uint8))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from auditcli.errors import LoadError
-from auditcli.loading import load, model_sha256, save_described
+from auditcli.loading import load, model_sha256, safetensors, save_described
 from auditcli.types import Format
 
 
@@ -38,12 +38,20 @@ def test_tensors_equal_those_of_the_library(tmp_path: Path) -> None:
         assert checkpoint.tensors[name].dtype == tensor.dtype
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_floats_become_float32(tmp_path: Path, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("chunk", [1, 5, 12, 100])
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e8m0fnu],
+)
+def test_floats_become_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, chunk: int) -> None:
+    monkeypatch.setattr(safetensors, "_CHUNK", chunk)
     path = tmp_path / "model.safetensors"
-    weight = torch.randn(3, 4).to(dtype)
-    save_file({"weight": weight}, path)
-    assert torch.equal(load(path).tensors["weight"], weight.float())
+    saved = {"a": torch.randn(3, 4).to(dtype), "b": torch.rand(2).to(dtype), "c": torch.rand(()).to(dtype)}
+    save_file(saved, path)
+    read = load(path).tensors
+    for name, tensor in saved.items():
+        assert read[name].dtype == torch.float32
+        assert torch.equal(read[name], tensor.float())
 
 
 def test_the_hash_is_that_of_the_file(tmp_path: Path) -> None:
@@ -74,8 +82,8 @@ def test_content_wins_over_the_suffix(tmp_path: Path) -> None:
     [
         ({"w": _entry([4], 0, 16)}, b"\0" * 16, 10**13, "claims 10000000000000 bytes"),
         ({"w": _entry([10**12], 0, 16)}, b"\0" * 16, None, "needs 4000000000000 bytes and has 16"),
-        ({"w": _entry([4], 0, 16)}, b"\0" * 8, None, "end at byte 16"),
-        ({"w": _entry([4], 0, 16)}, b"\0" * 20, None, "end at byte 16"),
+        ({"w": _entry([4], 0, 16)}, b"\0" * 8, None, "end at byte 86, the file at byte 78"),
+        ({"w": _entry([4], 0, 16)}, b"\0" * 20, None, "end at byte 86, the file at byte 90"),
         ({"v": _entry([4], 0, 16), "w": _entry([4], 8, 24)}, b"\0" * 24, None, "overlaps"),
         ({"v": _entry([4], 0, 16), "w": _entry([4], 20, 36)}, b"\0" * 36, None, "leaves a hole"),
         ({"w": _entry([4], 0, 16, "F99")}, b"\0" * 16, None, "unknown type F99"),
@@ -89,13 +97,27 @@ def test_content_wins_over_the_suffix(tmp_path: Path) -> None:
         (b'{"w": {}, "w": {}}', b"", None, "stands twice"),
         (b"[1, 2, 3, 4]", b"", None, "an object was expected"),
         (b"[" * 100_000, b"", None, "not valid JSON"),
+        ({"w": _entry([1] * 100, 0, 4)}, b"\0" * 4, None, "has 100 dimensions"),
+        ({"w": _entry([2**63, 2**63], 0, 4)}, b"\0" * 4, None, "no counts"),
+        ({"w": _entry([2**62, 2**62], 0, 4)}, b"\0" * 4, None, "needs 85070591730234615865843651857942052864 bytes"),
+        ({"w": _entry([2], 0, 1, "F4")}, b"\0", None, "unknown type F4"),
+        (b'{"w": ' + b"9" * 5000 + b"}", b"", None, "not valid JSON"),
+        ({"\x1b[31m": _entry([1], 0, 3)}, b"\0" * 3, None, r"tensor \?\[31m needs 4 bytes"),
         ({"__metadata__": {}}, b"", None, "holds no tensors"),
     ],
 )
 def test_a_lying_header_is_an_error(tmp_path: Path, header: object, data: bytes, length: int | None, said: str) -> None:
     with pytest.raises(LoadError, match=said) as caught:
         load(_raw(tmp_path / "model.safetensors", header, data, length))
-    assert "\n" not in caught.value.message
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < 300
+
+
+def test_a_header_beyond_the_limit_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _raw(tmp_path / "model.safetensors", {"w": _entry([2], 0, 8)}, b"\0" * 8)
+    monkeypatch.setattr(safetensors, "MAX_JSON_BYTES", 20)
+    with pytest.raises(LoadError, match="at most 20 are read"):
+        load(path)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -111,6 +133,33 @@ def test_damage_is_an_error_or_a_finite_model(tmp_path: Path, cut: int, flip: in
     except LoadError:
         return
     assert all(tensor.isfinite().all() for tensor in tensors.values() if tensor.is_floating_point())
+
+
+@pytest.mark.parametrize("at", [0, 3, 6])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float8_e5m2])
+def test_every_piece_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, at: int) -> None:
+    monkeypatch.setattr(safetensors, "_CHUNK", 3)
+    weight = torch.arange(7.0)
+    weight[at] = float("inf")
+    save_file({"w": weight.to(dtype), "none": torch.zeros(0, 4).to(dtype)}, tmp_path / "model.safetensors")
+    with pytest.raises(LoadError, match="w holds infinite"):
+        load(tmp_path / "model.safetensors")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is counted where /proc is")
+def test_float32_weights_stay_in_the_file(tmp_path: Path) -> None:
+    def own() -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
+
+    path = tmp_path / "model.safetensors"
+    save_file({"w": torch.ones(2**12, 2**12)}, path)
+    load(path)
+    before = own()
+    tensors = load(path).tensors
+    assert own() - before < path.stat().st_size / 4
+    tensors["w"][0] = 7
+    assert load(path).tensors["w"][0, 0] == 1
 
 
 @pytest.mark.parametrize(("value", "said"), [(float("nan"), "NaN"), (float("-inf"), "infinite")])

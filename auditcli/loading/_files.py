@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from auditcli.errors import LoadError
 
-MAX_JSON_BYTES = 100_000_000
-"""Longest JSON text that is parsed: the limit the safetensors format puts on its own header."""
+MAX_JSON_BYTES = 10_000_000
+"""Longest JSON text that is parsed: some 80,000 tensors in a header, and 300 MB as Python objects at the worst."""
+MAX_ENTRIES = 10_000
+"""Files of a folder that are looked through."""
+_SHARED_BLOBS = ".huggingface-shared-blobs"
+"""Marks the folder as one of huggingface_hub's."""
+_AGAIN = "download the model again, all files of it"
 
 
 def printable(name: str | Path) -> str:
@@ -37,27 +45,52 @@ def inside(root: Path, name: str) -> Path:
         LoadError: the name or a symbolic link leads out of the folder, or there is no such file.
     """
     path = root / name
-    if not path.resolve().is_relative_to(root.resolve()):
+    try:
+        real = path.resolve()
+    except (ValueError, RuntimeError) as error:  # A name with a null byte, links in a circle.
+        raise LoadError(f"{printable(name)} is no file name that can be followed", hint=_AGAIN) from error
+    if not any(real.is_relative_to(home) for home in _homes(root)):
         raise LoadError(
             f"{printable(name)} leads out of the folder {printable(root)}; only files inside it are read",
             hint="copy the file into the folder, or download the model again with --local-dir",
         )
     if not path.is_file():
-        raise LoadError(
-            f"{printable(name)} is missing from {printable(root)}", hint="download the model again, all files of it"
-        )
+        raise LoadError(f"{printable(name)} is missing from {printable(root)}", hint=_AGAIN)
     return path
+
+
+def names(folder: Path) -> list[str]:
+    """The names in a folder, sorted.
+
+    Raises:
+        LoadError: so many that this cannot be a model's folder.
+    """
+    with os.scandir(folder) as entries:
+        found = sorted(entry.name for entry in islice(entries, MAX_ENTRIES + 1))
+    if len(found) > MAX_ENTRIES:
+        raise LoadError(
+            f"{printable(folder)} holds more than {MAX_ENTRIES} files; the folder of a model was expected",
+            hint="give the model file, or a folder that holds the model alone",
+        )
+    return found
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
-        LoadError: too long, not UTF-8, not JSON, nested too deeply, or no object.
+        LoadError: no ordinary file, too long, not UTF-8, not JSON, nested too deeply, or no object.
     """
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise LoadError(f"{printable(path)} is {path.stat().st_size} bytes of JSON; at most {MAX_JSON_BYTES} are read")
-    return parse_json(path.read_bytes(), printable(path))
+    size = path.stat().st_size if path.is_file() else 0
+    if not size:  # Files that the system makes up as they are read, and may never end, have no size.
+        raise LoadError(f"{printable(path)} is empty, or no ordinary file; JSON was expected", hint=_AGAIN)
+    if size > MAX_JSON_BYTES:
+        raise LoadError(
+            f"{printable(path)} is {size} bytes of JSON; at most {MAX_JSON_BYTES} are read",
+            hint="write the file again, with what describes the model alone",
+        )
+    with path.open("rb") as stream:
+        return parse_json(stream.read(MAX_JSON_BYTES), printable(path))
 
 
 def parse_json(text: bytes | str, where: str) -> dict[str, Any]:
@@ -69,18 +102,34 @@ def parse_json(text: bytes | str, where: str) -> dict[str, Any]:
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise LoadError(f"{where} is not valid JSON: {str(error)[:120]}", hint="write the file again") from error
+        raise LoadError(f"{where} is not valid JSON: {printable(str(error))}", hint="write the file again") from error
     if not isinstance(value, dict):
         raise LoadError(f"{where} holds a JSON {type(value).__name__}, an object was expected")
     return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) != len(keys):
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {printable(twice)!r} stands twice")
-    return dict(pairs)
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {printable(key)!r} stands twice")
+        found[key] = value
+    return found
+
+
+def _homes(root: Path) -> Iterator[Path]:
+    """The folder itself, and the blobs that the files of a Hugging Face cache's snapshot are links to.
+
+    Those of the same repository, and behind them those that huggingface_hub 2 shares between repositories.
+    """
+    whole = root.resolve()
+    yield whole
+    repository = whole.parent.parent
+    if whole.parent.name == "snapshots" and re.fullmatch("models--.+", repository.name):
+        yield repository / "blobs"
+        shared = repository.parent / "blobs"
+        if (shared / _SHARED_BLOBS).is_file():
+            yield shared
 
 
 def _no_constant(name: str) -> float:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import torch
 
@@ -26,8 +27,38 @@ _ITEM_BITS = {
     **dict.fromkeys(("F32", "I32", "U32"), 32),
     **dict.fromkeys(("F16", "BF16", "I16", "U16"), 16),
     **dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F8_E8M0", "I8", "U8", "BOOL"), 8),
-    "F4": 4,
 }
+_CONVERTED = {
+    "F64": torch.float64,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
+    "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
+    "F8_E8M0": torch.float8_e8m0fnu,
+}
+"""Floats that are read as float32."""
+_CHUNK = 2**22
+"""Numbers looked at or converted at a time."""
+_MAX_DIMENSIONS = 16
+_AGAIN = "download or copy it again, and compare its sha256"
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Where a tensor lies in its file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    metadata: dict[str, str]
+    entries: dict[str, _Entry]
 
 
 def read(path: Path) -> Checkpoint:
@@ -53,36 +84,55 @@ def read(path: Path) -> Checkpoint:
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors by name (floats as float32, others as they are) and the metadata of a checked safetensors file.
+    """Tensors by name and the metadata of a checked safetensors file.
+
+    Floats come as float32, others as they are. What needs no conversion stays in the file, mapped into memory: its
+    pages are read when they are looked at, and a write to such a tensor does not reach the file.
 
     Raises:
         LoadError: naming the tensor or the part of the header that is wrong.
     """
     from safetensors import SafetensorError, safe_open
 
-    metadata = _checked_header(path)
+    header = _checked_header(path)
+    tensors = {}
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: _as_float32(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+        with safe_open(path, framework="pt") as mapped, path.open("rb") as stream:
+            for name in mapped.keys():  # noqa: SIM118
+                entry = header.entries[name]
+                tensors[name] = _converted(stream, entry) if entry.dtype in _CONVERTED else mapped.get_tensor(name)
     except (SafetensorError, RuntimeError, TypeError, AttributeError, KeyError) as error:
-        raise LoadError(f"{printable(path)} cannot be read: {str(error)[:120]}", hint="download it again") from error
+        raise LoadError(f"{printable(path)} cannot be read: {printable(str(error))}", hint=_AGAIN) from error
     refuse_non_finite(path, tensors)
-    return tensors, metadata
+    return tensors, header.metadata
+
+
+def types(path: Path) -> dict[str, str]:
+    """The type of each tensor as the header names it.
+
+    Raises:
+        LoadError: a damaged or lying header.
+    """
+    return {name: entry.dtype for name, entry in _checked_header(path).entries.items()}
 
 
 def refuse_non_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Check that all floats are finite.
+    """Check that all floats are finite, with little memory beside theirs.
 
     Raises:
         LoadError: naming the first tensor that holds NaN or infinity.
     """
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            kind = "NaN" if tensor.isnan().any() else "infinite"
-            raise LoadError(
-                f"{printable(path)}: tensor {printable(name)} holds {kind} values; finite weights were expected",
-                hint="the training diverged or the file is damaged: take an earlier checkpoint",
-            )
+        if not tensor.is_floating_point():
+            continue
+        for part in tensor.reshape(-1).split(_CHUNK):
+            # The extremes of numbers among which there is a NaN are NaN.
+            if len(part) and not torch.stack(torch.aminmax(part)).isfinite().all():
+                kind = "NaN" if part.isnan().any() else "infinite"
+                raise LoadError(
+                    f"{printable(path)}: tensor {printable(name)} holds {kind} values; finite weights were expected",
+                    hint="the training diverged or the file is damaged: take an earlier checkpoint",
+                )
 
 
 def save_described(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
@@ -104,35 +154,44 @@ def save_described(path: Path, tensors: Mapping[str, Tensor], description: Mappi
     save_file(whole, path, metadata={METADATA_KEY: text})
 
 
-def _as_float32(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.float32) if tensor.is_floating_point() else tensor
+def _converted(stream: IO[bytes], entry: _Entry) -> Tensor:
+    """A tensor as float32, converted piece by piece: the file's own bytes never lie in memory as a whole."""
+    dtype = _CONVERTED[entry.dtype]
+    whole = torch.empty(entry.shape, dtype=torch.float32)
+    stream.seek(entry.start)
+    for part in whole.view(-1).split(_CHUNK):
+        if len(part):
+            part.copy_(torch.frombuffer(bytearray(stream.read(len(part) * dtype.itemsize)), dtype=dtype))
+    return whole
 
 
-def _checked_header(path: Path) -> dict[str, str]:
-    """Metadata of the file, once the header agrees with itself and with the file's size."""
+def _checked_header(path: Path) -> _Header:
+    """The header, once it agrees with itself and with the file's size."""
     size = path.stat().st_size
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
-        if size < 10 or length > min(size - 8, MAX_JSON_BYTES):
+        if size < 10 or length > size - 8:
             raise _damaged(path, f"its header claims {length} bytes, the file has {size}")
+        if length > MAX_JSON_BYTES:
+            raise _damaged(path, f"its header has {length} bytes; at most {MAX_JSON_BYTES} are read")
         header = parse_json(stream.read(length), f"the header of {printable(path)}")
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _damaged(path, "its __metadata__ is no map of strings")
-    spans = sorted((*_span(path, name, entry), name) for name, entry in header.items())
-    end = 0
-    for start, stop, name in spans:
-        if start != end:
-            what = "overlaps another" if start < end else f"leaves a hole of {start - end} bytes before it"
+    entries = {name: _entry(path, name, entry, 8 + length) for name, entry in header.items()}
+    end = 8 + length
+    for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].stop)):
+        if entry.start != end:
+            what = "overlaps another" if entry.start < end else f"leaves a hole of {entry.start - end} bytes before it"
             raise _damaged(path, f"tensor {printable(name)} {what}")
-        end = stop
-    if end != size - 8 - length:
-        raise _damaged(path, f"its tensors end at byte {end}, its data at byte {size - 8 - length}")
-    return metadata
+        end = entry.stop
+    if end != size:
+        raise _damaged(path, f"its tensors end at byte {end}, the file at byte {size}")
+    return _Header(metadata, entries)
 
 
-def _span(path: Path, name: str, entry: object) -> tuple[int, int]:
-    """First and last-plus-one byte of a tensor's data, once they fit its shape and type."""
+def _entry(path: Path, name: str, entry: object, data: int) -> _Entry:
+    """A tensor of the header, once its shape, its type and its bytes fit each other."""
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise _damaged(path, f"tensor {printable(name)} does not have dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
@@ -140,15 +199,17 @@ def _span(path: Path, name: str, entry: object) -> tuple[int, int]:
         raise _damaged(path, f"tensor {printable(name)} has the unknown type {printable(str(dtype))}")
     if not _counts(shape) or not _counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise _damaged(path, f"tensor {printable(name)} has a shape or offsets that are no counts")
+    if len(shape) > _MAX_DIMENSIONS:
+        raise _damaged(path, f"tensor {printable(name)} has {len(shape)} dimensions, more than {_MAX_DIMENSIONS}")
     wanted = math.prod(shape) * _ITEM_BITS[dtype]
     if wanted != 8 * (offsets[1] - offsets[0]):
         raise _damaged(path, f"tensor {printable(name)} needs {wanted // 8} bytes and has {offsets[1] - offsets[0]}")
-    return offsets[0], offsets[1]
+    return _Entry(dtype, tuple(shape), data + offsets[0], data + offsets[1])
 
 
 def _counts(value: object) -> bool:
-    return isinstance(value, list) and all(type(number) is int and number >= 0 for number in value)
+    return isinstance(value, list) and all(type(number) is int and 0 <= number < 2**63 for number in value)
 
 
 def _damaged(path: Path, why: str) -> LoadError:
-    return LoadError(f"{printable(path)} is damaged: {why}", hint="download or copy it again, and compare its sha256")
+    return LoadError(f"{printable(path)} is damaged: {why}", hint=_AGAIN)
