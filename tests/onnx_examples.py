@@ -57,24 +57,30 @@ def cnn() -> nn.Sequential:
     return nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)).eval()
 
 
-def _legacy(model: nn.Module, images: torch.Tensor, path: Path) -> None:
-    torch.onnx.export(model, (images[:1],), path, dynamo=False, opset_version=17)
+def _legacy(model: nn.Module, images: torch.Tensor, path: Path, opset: int | None) -> None:
+    torch.onnx.export(model, (images[:1],), path, dynamo=False, opset_version=opset or 17)
 
 
-def _dynamo(model: nn.Module, images: torch.Tensor, path: Path) -> None:
-    torch.onnx.export(model, (images,), path, dynamo=True, verbose=False, dynamic_shapes=({0: torch.export.Dim("n")},))
+def _dynamo(model: nn.Module, images: torch.Tensor, path: Path, opset: int | None) -> None:
+    dynamic = ({0: torch.export.Dim("n")},)
+    torch.onnx.export(model, (images,), path, dynamo=True, verbose=False, dynamic_shapes=dynamic, opset_version=opset)
 
 
-EXPORTERS: dict[str, Callable[[nn.Module, torch.Tensor, Path], None]] = {"legacy": _legacy, "dynamo": _dynamo}
+EXPORTERS: dict[str, Callable[[nn.Module, torch.Tensor, Path, int | None], None]] = {
+    "legacy": _legacy,
+    "dynamo": _dynamo,
+}
 
 
-def export(model: nn.Module, shape: Sequence[int], path: Path, exporter: str = "legacy") -> nn.Module:
+def export(
+    model: nn.Module, shape: Sequence[int], path: Path, exporter: str = "legacy", opset: int | None = None
+) -> nn.Module:
     """Write the model for images of that shape, with torch's own talk left out."""
     logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
             warnings.simplefilter("ignore")
-            EXPORTERS[exporter](model.eval(), torch.rand(2, *shape), path)
+            EXPORTERS[exporter](model.eval(), torch.rand(2, *shape), path, opset)
     finally:
         logging.disable(logging.NOTSET)
     return model
@@ -103,6 +109,54 @@ def write(
     model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
     onnx.save(model, path)
     return model
+
+
+class HardSigmoid(nn.Module):
+    """The formula: torch's own operator has no second derivative."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x / 6 + 0.5).clamp(0, 1)
+
+
+class Gated(nn.Module):
+    """3 x 8 x 8 -> 5 classes, with group norm and a channel gate as mobile networks have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.norm, self.gate = nn.Conv2d(3, 8, 3, 2, 1), nn.GroupNorm(2, 8), nn.Conv2d(8, 8, 1)
+        self.head, self.act = nn.Linear(8, 5), nn.Hardsigmoid()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = nn.functional.hardswish(self.norm(self.body(x)))
+        x = x * self.act(self.gate(x.mean((2, 3), keepdim=True)))
+        return self.head(x.mean((2, 3)))
+
+
+class Encoder(nn.Module):
+    """3 x 8 x 8 -> 5 classes by torch's fused attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.norm, self.qkv = nn.Conv2d(3, 8, 4, 4), nn.LayerNorm(8), nn.Linear(8, 24)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        q, k, v = (part.unflatten(-1, (2, 4)).transpose(1, 2) for part in self.qkv(self.norm(x)).chunk(3, -1))
+        x = x + nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return self.head(x.mean(1))
+
+
+def randomised(model: nn.Module) -> nn.Module:
+    """With running statistics and scales other than those that networks begin with."""
+    rng = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean = torch.randn(module.num_features, generator=rng) / 5
+            module.running_var = torch.rand(module.num_features, generator=rng) + 0.5
+        if isinstance(module, nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm):
+            module.weight.data = torch.rand(module.weight.shape, generator=rng) + 0.5
+    return model.eval()
 
 
 def linear(rows: int = 4, columns: int = 3) -> dict[str, np.ndarray]:

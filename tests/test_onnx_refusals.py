@@ -36,7 +36,7 @@ def _refused(path: Path, said: str) -> LoadError:
             [helper.make_node("MatMul", ["x", "w"], ["y"])],
             r"takes input of shape \(\?, 4, 4\)",
         ),
-        (("n", 1, 1, 4), ("n", 1, 1, 3), [helper.make_node("MatMul", ["x", "w"], ["y"])], r"returns \(\?, 1, 1, 3\)"),
+        (("n", 1, 2, 4), ("n", 1, 2, 3), [helper.make_node("MatMul", ["x", "w"], ["y"])], r"returns \(\?, 1, 2, 3\)"),
         ((8, 4), (8, 3), [GEMM], "fixed to batches of 8"),
     ],
 )
@@ -52,8 +52,8 @@ def test_integer_images_and_class_indices_are_refused(tmp_path: Path) -> None:
         helper.make_node("Cast", ["x"], ["c"], to=TensorProto.FLOAT),
         helper.make_node("Gemm", ["c", "w", "b"], ["y"]),
     ]
-    write(tmp_path / "m.onnx", cast, linear(), kind=TensorProto.UINT8)
-    _refused(tmp_path / "m.onnx", "input x is uint8; float was expected")
+    write(tmp_path / "m.onnx", cast, linear(), kind=TensorProto.INT32)
+    _refused(tmp_path / "m.onnx", "input x is int32; float was expected")
 
 
 def test_two_inputs_are_no_classifier(tmp_path: Path) -> None:

@@ -1,124 +1,97 @@
-"""Whether an ONNX graph is an image classifier, and the part of it that computes logits: `classifier`."""
+"""Whether an ONNX graph is an image classifier: `classifier`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditcli.errors import LoadError
 from auditcli.loading._files import printable
+from auditcli.loading.conversion import Draft, Shape, Value, described
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto, ValueInfoProto
+    from onnx import ModelProto
 
-_FINAL = frozenset({"Softmax", "LogSoftmax", "Sigmoid"})
-_TRANSPARENT = frozenset({"Identity", "Cast", "Dropout"})
-
-
-@dataclass(frozen=True, slots=True)
-class Classifier:
-    """A graph with one image input and one output of logits."""
-
-    model: ModelProto
-    """Cut before a final softmax or sigmoid, with that one output."""
-    input_name: str
-    input_shape: tuple[int | None, ...]
-    """(n, c, h, w), (n, h, w, c) or (n, d); None where the file leaves a size open."""
-    output_name: str
-    final: str
-    """`Softmax`, `LogSoftmax` or `Sigmoid` where the graph was cut, else empty."""
+_FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
 
 
-def classifier(path: Path, model: ModelProto) -> Classifier:
-    """Check the graph's contract and cut it before its final probabilities.
+def classifier(path: Path, model: ModelProto) -> Draft:
+    """The part of a checked model that computes its classes from one image.
+
+    Args:
+        path: For messages.
+        model: Its weights inside, without local functions.
 
     Raises:
-        LoadError: not one float image in and (n, classes) floats out.
+        LoadError: not one image of floats or uint8 in and (n, classes) floats out.
     """
-    import onnx
+    from onnx import numpy_helper
 
-    weights = {tensor.name for tensor in model.graph.initializer}
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     if len(inputs) != 1:
         raise _no_classifier(path, f"has {len(inputs)} inputs")
-    _require_float(path, inputs[0], "input")
-    input_shape = _shape(inputs[0])
-    if len(input_shape) not in {2, 4}:
-        raise _no_classifier(path, f"takes input of shape {_written(input_shape)}")
-    if (input_shape[0] or 1) != 1:
+    whole = Draft(
+        nodes=tuple(model.graph.node),
+        constants={name: numpy_helper.to_array(tensor) for name, tensor in weights.items()},
+        input_name=inputs[0].name,
+        input=_image(path, inputs[0].name, described(inputs[0])),
+        output_name=model.graph.output[0].name if model.graph.output else "",
+        opset=max(opset.version for opset in model.opset_import if opset.domain in {"", "ai.onnx"}),
+        ir_version=model.ir_version,
+    )
+    return replace(whole, output_name=_logits(path, model, whole)).pruned()
+
+
+def _image(path: Path, name: str, value: Value) -> Value:
+    _require_type(path, f"its input {printable(name)}", value, (*_FLOATS, "UINT8"))
+    shape = value.shape or ()
+    if len(shape) not in {2, 4}:
+        raise _no_classifier(path, f"takes input of shape {_written(shape)}")
+    if (shape[0] or 1) != 1:
         raise LoadError(
-            f"{printable(path)} is fixed to batches of {input_shape[0]}; one image, or any number, was expected",
+            f"{printable(path)} is fixed to batches of {shape[0]}; one image, or any number, was expected",
             hint="export it again with dynamic_shapes={'x': {0: 'n'}}, or with one image",
         )
-    output = _logits(path, onnx.shape_inference.infer_shapes(model))
-    cut = type(model)()
-    cut.CopyFrom(model)
-    name, final = _before_final(model, output.name)
-    del cut.graph.output[:]
-    renamed = cut.graph.output.add()
-    renamed.CopyFrom(output)
-    renamed.name = name
-    if final:
-        _drop_unused(cut)
-    return Classifier(cut, inputs[0].name, input_shape, name, final)
+    return value
 
 
-def _logits(path: Path, inferred: ModelProto) -> ValueInfoProto:
-    outputs = list(inferred.graph.output)
-    flat = [value for value in outputs if len(_shape(value)) == 2]
-    named = [value for value in flat if value.name == "logits"]
-    chosen = named or flat
+def _logits(path: Path, model: ModelProto, whole: Draft) -> str:
+    """Name of the output that holds the classes."""
+    inferred = whole.values()
+    outputs = {value.name: described(value) for value in model.graph.output}
+    for name, value in outputs.items():
+        known = inferred.get(name, value)
+        outputs[name] = known if known.shape is not None else value
+    flat = [name for name, value in outputs.items() if _is_flat(value.shape or ())]
+    chosen: list[str] = [name for name in flat if name == "logits"] or flat
     if len(chosen) != 1:
-        shapes = ", ".join(_written(_shape(value)) for value in outputs)
+        shapes = ", ".join(_written(value.shape or ()) for value in outputs.values())
         raise _no_classifier(path, f"returns {shapes or 'nothing'}")
-    _require_float(path, chosen[0], "output")
-    found: ValueInfoProto = chosen[0]
-    return found
+    _require_type(path, f"its output {printable(chosen[0])}", outputs[chosen[0]], _FLOATS)
+    return chosen[0]
 
 
-def _require_float(path: Path, value: ValueInfoProto, role: str) -> None:
-    import onnx
+def _is_flat(shape: Shape) -> bool:
+    """(n, classes), or the same with more axes of size one."""
+    return len(shape) >= 2 and sum(size != 1 for size in shape[1:]) <= 1
 
-    kind = value.type.tensor_type.elem_type
-    if kind != onnx.TensorProto.FLOAT:
-        name = onnx.TensorProto.DataType.Name(kind).lower() if kind in onnx.TensorProto.DataType.values() else kind
+
+def _require_type(path: Path, what: str, value: Value, accepted: tuple[str, ...]) -> None:
+    from onnx import TensorProto
+
+    kinds = TensorProto.DataType
+    name = kinds.Name(value.kind) if value.kind in kinds.values() else str(value.kind)
+    if name not in accepted:
         raise LoadError(
-            f"{printable(path)}: its {role} {printable(value.name)} is {name}; float was expected",
+            f"{printable(path)}: {what} is {name.lower()}; float was expected",
             hint="export the float32 model, with logits out and without decoding, argmax or quantisation in the graph",
         )
 
 
-def _shape(value: ValueInfoProto) -> tuple[int | None, ...]:
-    dims = value.type.tensor_type.shape.dim
-    return tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in dims)
-
-
-def _written(shape: tuple[int | None, ...]) -> str:
+def _written(shape: Shape) -> str:
     return "(" + ", ".join("?" if size is None else str(size) for size in shape) + ")"
-
-
-def _before_final(model: ModelProto, output: str) -> tuple[str, str]:
-    """What a final softmax or sigmoid reads, and its name; the output itself and an empty name where there is none."""
-    makers: dict[str, NodeProto] = {name: node for node in model.graph.node for name in node.output}
-    name = output
-    while name in makers and makers[name].op_type in _TRANSPARENT:
-        name = makers[name].input[0]
-    if name in makers and makers[name].op_type in _FINAL:
-        return makers[name].input[0], makers[name].op_type
-    return output, ""
-
-
-def _drop_unused(model: ModelProto) -> None:
-    """Remove what the output does not need: converters would compute it all the same."""
-    needed = {value.name for value in model.graph.output}
-    kept = []
-    for node in reversed(model.graph.node):
-        if needed & set(node.output):
-            needed |= set(node.input)
-            kept.append(node)
-    del model.graph.node[:]
-    model.graph.node.extend(reversed(kept))
 
 
 def _no_classifier(path: Path, what: str) -> LoadError:

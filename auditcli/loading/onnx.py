@@ -1,13 +1,12 @@
-"""ONNX files: `read` and `members`. Parsing one runs no code; the graph is converted to torch and checked (`_convert`).
+"""ONNX files: `read` and `members`. Parsing one runs no code; `conversion` makes a checked torch module of the graph.
 
 Weights in other files are read from the model's own folder alone.
 """
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,16 +18,19 @@ from auditcli.types import Checkpoint, Format, Graph, Node
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from onnx import ModelProto, TensorProto
+    from numpy.typing import NDArray
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
     from torch import Tensor
+
+    from auditcli.loading.conversion import Converted, Draft
 
 MAX_FILE_BYTES = 2**31
 """Protobuf, and so the checker, ends here. Counted with the weights that lie in other files."""
-MAX_ELEMENTS = 2**28
-"""Largest tensor a graph may compute for one image (1 GB as float32): a few bytes of ONNX can ask for any size."""
-_BROKEN = (TypeError, ValueError, AttributeError, IndexError, KeyError, RuntimeError)
+MAX_OPERATORS = 20_000
+"""Some five times those of the largest classifiers; converters take time that grows with their square."""
+_BROKEN = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError, StopIteration)
 """What a damaged protobuf makes its users raise: names that are bytes, fields that are not there, absurd numbers."""
-_CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+_CONTROL_FLOW = frozenset({"Loop", "Scan", "SequenceMap"})
 _EXPORT = "export it again: torch.onnx.export(model.eval(), (images,), 'model.onnx')"
 
 
@@ -59,34 +61,51 @@ def members(path: Path) -> tuple[Path, ...]:
 
 
 def _read(path: Path) -> Checkpoint:
-    from auditcli.loading._classifier import classifier
-    from auditcli.loading._convert import convert
+    from auditcli.loading.conversion import convert
 
-    model = _parse(path)
-    _refuse_operators(path, model)
-    _load_external(path, model)
-    _check(path, model)
-    tensors = _tensors(path, model)
-    parts = classifier(path, model)
-    converted = convert(path, parts.model, parts.input_shape)
+    converted = convert(path, _classifier(path))
     files = members(path)
     return Checkpoint(
         path=path,
         format=Format.ONNX,
         sha256=digest(files, path.parent),
         bytes=sum(file.stat().st_size for file in files),
-        tensors=tensors,
-        graph=Graph(
-            nodes=tuple(_nodes(model)),
-            input_name=parts.input_name,
-            output_name=parts.output_name,
-            input_shape=parts.input_shape,
-            module=converted.module,
-            converter=converted.converter,
-            difference=converted.difference,
-            checked_against=converted.checked_against,
-            final=parts.final,
-        ),
+        tensors={name: _tensor(path, name, array) for name, array in converted.draft.constants.items()},
+        graph=_graph(converted),
+    )
+
+
+def _classifier(path: Path) -> Draft:
+    """The checked graph; the file's protobuf is gone when this returns, so that the weights lie in memory once."""
+    from auditcli.loading._classifier import classifier
+
+    model = _parse(path)
+    _refuse_operators(path, model)
+    _load_external(path, model)
+    _check(path, model)
+    _refuse_non_finite(path, model)
+    return classifier(path, model)
+
+
+def _graph(converted: Converted) -> Graph:
+    draft = converted.draft
+    nodes = [_node(node) for node in draft.nodes]
+    if converted.final:
+        nodes.append(Node(converted.final, (draft.output_name,), (draft.fresh("final"),), {"axis": 1}))
+    return Graph(
+        nodes=tuple(nodes),
+        input_name=draft.input_name,
+        output_name=draft.output_name,
+        input_shape=draft.input.shape or (),
+        module=converted.module,
+        converter=converted.converter,
+        difference=converted.difference,
+        checked_against=converted.checked_against,
+        final=converted.final,
+        opset=draft.opset,
+        gradient_difference=converted.gradient_difference,
+        batching=converted.module.batching.value,
+        notes=draft.notes,
     )
 
 
@@ -103,13 +122,15 @@ def _parse(path: Path, *, inline: bool = True) -> ModelProto:
         raise _damaged(path, "it is no ONNX protobuf") from error
     if not model.graph.node:
         raise _damaged(path, "its graph has no operators")
+    if len(model.graph.node) > MAX_OPERATORS:
+        raise _damaged(path, f"its graph has {len(model.graph.node)} operators; at most {MAX_OPERATORS} are read")
     return inline_local_functions(model) if inline and model.functions else model
 
 
 def _refuse_operators(path: Path, model: ModelProto) -> None:
     import onnx
 
-    for node in model.graph.node:
+    for node in _nodes(model.graph):
         standard = node.domain in {"", "ai.onnx"}
         if not standard or not onnx.defs.has(node.op_type):
             name = printable(node.op_type if standard else f"{node.domain}.{node.op_type}")
@@ -124,22 +145,22 @@ def _refuse_operators(path: Path, model: ModelProto) -> None:
             )
 
 
+def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    """All operators, also those of the graphs inside others."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _nodes(attribute.g)
+
+
 def _check(path: Path, model: ModelProto) -> None:
     import onnx
 
     try:
         onnx.checker.check_model(model)
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
+    except (onnx.checker.ValidationError, ValueError) as error:
         raise _damaged(path, f"the ONNX checker says: {str(error).strip().splitlines()[0][:160]}") from error
-    # Sizes are looked at before anything runs; a symbolic dimension (the batch) counts as one.
-    for value in (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input):
-        sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim if dim.HasField("dim_value")]
-        if math.prod(sizes) > MAX_ELEMENTS:
-            raise LoadError(
-                f"{printable(path)}: {printable(value.name)} has {math.prod(sizes)} elements, more than {MAX_ELEMENTS}",
-                hint="only classifiers of ordinary images are read",
-            )
 
 
 def _external(model: ModelProto) -> Iterator[TensorProto]:
@@ -176,52 +197,34 @@ def _load_external(path: Path, model: ModelProto) -> None:
         raise _damaged(path, f"its weights cannot be read: {str(error)[:160]}") from error
 
 
-def _tensors(path: Path, model: ModelProto) -> dict[str, Tensor]:
-    """Initializers and `Constant` outputs by name; floats as float32."""
-    found = {tensor.name: tensor for tensor in model.graph.initializer}
-    tensors = {name: _tensor(path, tensor) for name, tensor in found.items()}
-    for node in model.graph.node:
-        if node.op_type == "Constant":
-            tensors[node.output[0]] = _constant(path, node.attribute[0])
-    # A lone infinity is how masks and Clip bounds are written; in an array of weights it is damage.
-    refuse_non_finite(path, {name: tensor for name, tensor in tensors.items() if tensor.ndim})
-    return tensors
-
-
-def _constant(path: Path, attribute: object) -> Tensor:
+def _refuse_non_finite(path: Path, model: ModelProto) -> None:
     import onnx
 
-    value = onnx.helper.get_attribute_value(attribute)  # type: ignore[arg-type]
-    if isinstance(value, onnx.TensorProto):
-        return _tensor(path, value)
-    if isinstance(value, int | float) or (isinstance(value, list) and value and not isinstance(value[0], bytes)):
-        return torch.tensor(value)
-    raise _damaged(path, "a Constant holds neither numbers nor a tensor")
+    values = [attribute.t for node in _nodes(model.graph) if node.op_type == "Constant" for attribute in node.attribute]
+    for tensor in (*model.graph.initializer, *values):
+        # A lone infinity is how masks and Clip bounds are written; in an array of weights it is damage.
+        if tensor.dims:
+            refuse_non_finite(path, {tensor.name: _tensor(path, tensor.name, onnx.numpy_helper.to_array(tensor))})
 
 
-def _tensor(path: Path, tensor: TensorProto) -> Tensor:
-    import onnx
-
+def _tensor(path: Path, name: str, array: NDArray[Any]) -> Tensor:
     try:
-        array = onnx.numpy_helper.to_array(tensor).copy()
-        value = torch.from_numpy(array.astype("float32") if array.dtype.kind in "fV" else array)
+        return torch.from_numpy(array.astype("float32") if array.dtype.kind in "fV" else array.copy())
     except (ValueError, TypeError) as error:
-        raise _damaged(path, f"weight {printable(tensor.name)}: {str(error)[:120]}") from error
-    return value
+        raise _damaged(path, f"weight {printable(name)}: {str(error)[:120]}") from error
 
 
-def _nodes(model: ModelProto) -> Iterator[Node]:
+def _node(node: NodeProto) -> Node:
     import onnx
 
-    for node in model.graph.node:
-        attributes = {
-            attribute.name: onnx.helper.get_attribute_value(attribute)
-            for attribute in node.attribute
-            if attribute.type in {onnx.AttributeProto.FLOAT, onnx.AttributeProto.INT, onnx.AttributeProto.INTS}
-            or attribute.type in {onnx.AttributeProto.FLOATS, onnx.AttributeProto.STRING}
-        }
-        attributes = {key: _plain(value) for key, value in attributes.items()}
-        yield Node(node.op_type, tuple(node.input), tuple(node.output), attributes)
+    kinds = onnx.AttributeProto
+    plain = {kinds.FLOAT, kinds.INT, kinds.INTS, kinds.FLOATS, kinds.STRING}
+    attributes = {
+        attribute.name: _plain(onnx.helper.get_attribute_value(attribute))
+        for attribute in node.attribute
+        if attribute.type in plain
+    }
+    return Node(node.op_type, tuple(node.input), tuple(node.output), attributes)
 
 
 def _plain(value: object) -> object:
