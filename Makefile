@@ -48,8 +48,8 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.torch
 	$(PIP) --editable .
 	@touch $@
 
-# onnx2torch declares torchvision and does not need it; its wheel would not match this torch.
+# Both declare torchvision, whose wheel would not match this torch: onnx2torch does not need it, tests stub it for timm.
 $(VENV)/.developed: pyproject.toml $(VENV)/.torch
 	$(PIP) --editable '.[dev]'
-	$(PIP) --no-deps onnx2torch
+	$(PIP) --no-deps onnx2torch timm
 	@touch $@ $(VENV)/.installed

@@ -1,245 +1,223 @@
-"""Hugging Face folders: profile from `config.json`, module from transformers, offline, never with the folder's code."""
+"""Classifiers of the transformers library, from a folder's configuration and tensors: `Recipe`, `recipe`.
+
+transformers is the only code that runs: no lookup on the network, no code of the folder, no initial weights.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 import warnings
-from collections.abc import Mapping
-from math import prod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 
 from auditcli.errors import LoadError
-from auditcli.families._layers import parameters, table
-from auditcli.types import Family, Normalisation, Profile, Trait
+from auditcli.families._blueprint import blueprint, complaint
+from auditcli.families._processor import flips
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from auditcli.families._dossier import Dossier
 
-_DEFAULT_SIDE = 224
-# Keys that ask for code, other number types or other places; nothing of that is wanted.
-_IGNORED_KEYS = ("auto_map", "dtype", "torch_dtype", "quantization_config", "_name_or_path", "preprocessor_config")
+# Keys that ask for code, kernels to download, other number types or other places; nothing of that is wanted.
+_IGNORED_KEYS = re.compile(
+    r"auto_map|custom_pipelines|(torch_)?dtype|quantization_config|_name_or_path|_commit_hash|use_kernels"
+    r"|_?(attn|experts)_implementation(_internal)?|preprocessor_(config|file)"
+)
 _DEPTH_KEYS = ("num_hidden_layers", "depths", "num_layers", "depth")
+_CLASSIFIER = re.compile(r"\w+ForImageClassification\w*")
+_TO_ONNX = "export the model to ONNX: torch.onnx.export(model.eval(), (images,), F)"
 
 
 class Logits(nn.Module):
     """A transformers classifier that returns its logits alone."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, flipped: bool) -> None:
         super().__init__()
         self.model = model
+        self.flipped = flipped
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (n, outputs) of normalised images (n, c, h, w)."""
-        logits: Tensor = self.model(pixel_values=x).logits
+        """Logits (n, outputs) of normalised images (n, c, h, w) in RGB; `flipped` models read BGR."""
+        outputs = self.model(pixel_values=x.flip(1) if self.flipped else x)
+        logits: Tensor = outputs.logits if "logits" in outputs else outputs.last_hidden_state
         return logits
 
 
-def huggingface_profile(dossier: Dossier, family: Family) -> Profile:
-    """The profile that `config.json`, `preprocessor_config.json` and the tensors give."""
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How transformers builds the classifier of one folder."""
+
+    dossier: Dossier
+    library: Any
+    kind: Any
+    """The class of the classifier."""
+    configure: Callable[[], Any]
+    """A new configuration each time: transformers writes into it."""
+
+    def blueprint(self) -> Logits:
+        """The classifier on the `meta` device, without weights.
+
+        Raises:
+            LoadError: the configuration describes nothing that can be built, or something far larger than the weights.
+        """
+        with self._built():
+            return self._wrapped(blueprint(lambda: self.kind(self.configure()), self.dossier.tensors))
+
+    def load(self) -> Logits:
+        """The classifier with every weight from the folder, which it shares, and none made up.
+
+        Raises:
+            LoadError: the weights are not exactly those of the configuration; a folder without its head is refused.
+        """
+        with self._built():
+            model, info = self.kind.from_pretrained(
+                None,
+                config=self.configure(),
+                state_dict=dict(self.dossier.tensors),
+                attn_implementation="eager",
+                local_files_only=True,
+                ignore_mismatched_sizes=True,  # So that they are named; they are refused below.
+                output_loading_info=True,
+            )
+        _require_complete(self.dossier, {what.removesuffix("_keys"): names for what, names in info.items()})
+        return self._wrapped(model.float().eval())
+
+    def _wrapped(self, model: nn.Module) -> Logits:
+        return Logits(model, flipped=flips(self.dossier.checkpoint.description.get("preprocessor_config", {})))
+
+    @contextmanager
+    def _built(self) -> Iterator[None]:
+        with _muted(self.library):
+            try:
+                yield
+            except LoadError:
+                raise
+            except Exception as error:  # A configuration of strangers makes transformers raise anything.
+                raise _unusable(self.dossier, complaint(error)) from error
+
+
+def recipe(dossier: Dossier) -> Recipe:
+    """How to build the classifier that `config.json` describes.
+
+    Raises:
+        LoadError: it describes something else, or transformers is not installed or does not know it.
+    """
     config = dossier.checkpoint.description
-    shape = _input_shape(dossier, config)
-    labels = _labels(config)
-    outputs = len(config.get("id2label") or ()) or config.get("num_labels") or 2
-    if not isinstance(outputs, int):
-        raise _unusable(dossier, f"num_labels is {outputs!r}; a number was expected")
-    norms = any(name.endswith(".running_var") for name in dossier.tensors)
-    dossier.note(f"model_type {config.get('model_type')!r} in config.json")
-    return Profile(
-        family=family,
-        architecture=_architecture(config),
-        input_shape=shape,
-        classes=2 if outputs == 1 else outputs,
-        outputs=outputs,
-        parameters=parameters(dossier.tensors),
-        normalisation=_normalisation(dossier, config, shape[0]),
-        traits=frozenset({Trait.BATCH_NORM} if norms else ()),
-        layers=table(dossier.tensors),
-        identified_by="config.json",
-        evidence=tuple(dossier.evidence),
-        assumptions=tuple(dossier.assumptions),
-        labels=labels,
+    stated = _refuse_other_tasks(dossier, config)
+    transformers = _imported(dossier)
+    kind, custom = config.get("model_type"), "auto_map" in config
+    if not isinstance(kind, str) or kind not in transformers.CONFIG_MAPPING:
+        never = " (code in the folder is never run)" if custom else ""
+        known = f"transformers {transformers.__version__} knows no model type {str(kind)[:60]!r}{never}"
+        raise LoadError(f"{dossier.checkpoint.name}: {known}", hint=_TO_ONNX)
+    configuration = transformers.CONFIG_MAPPING[kind]
+    try:
+        classes = transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[configuration]
+    except KeyError as error:
+        raise _no_classifier(dossier, f"{kind} is a model type without image classifiers") from error
+    named = {one.__name__: one for one in (classes if isinstance(classes, tuple) else (classes,))}
+    if stated and stated not in named:
+        raise _no_classifier(dossier, f"{stated[:60]} is none of the image classifiers of {kind}: {', '.join(named)}")
+    _refuse_depth(dossier, config)
+    raw = _without_ignored(config)
+    return Recipe(
+        dossier, transformers, named.get(stated, next(iter(named.values()))), lambda: _configured(configuration, raw)
     )
 
 
-def huggingface_module(dossier: Dossier) -> nn.Module:
-    """The classifier, with every weight from the folder and none made up.
+def _refuse_other_tasks(dossier: Dossier, config: Mapping[str, Any]) -> str:
+    """The class that the configuration names, empty where it names none, once it can be an image classifier."""
+    problem = config.get("problem_type")
+    if problem not in (None, "single_label_classification"):
+        raise _no_classifier(dossier, f"its problem_type is {str(problem)[:60]!r}, and one class an image was expected")
+    named = config.get("architectures")
+    first = str(named[0]) if isinstance(named, list) and named else ""
+    if first and not _CLASSIFIER.fullmatch(first):
+        headless = ": the folder holds a model without its classifier" if "For" not in first else ""
+        raise _no_classifier(dossier, f"config.json names {first[:60]!r}{headless}")
+    return first
 
-    Raises:
-        LoadError: transformers is not installed, does not know the model type, or the weights are not exactly those of
-            an image classifier of that configuration (a folder without its head is refused).
-    """
+
+def _imported(dossier: Dossier) -> Any:
     try:
         import transformers
-        from transformers import AutoModelForImageClassification
+        from transformers import AutoModelForImageClassification  # noqa: F401 - torch is there and fits
     except ImportError as error:
         raise LoadError(
-            f"{dossier.checkpoint.path.name} is a Hugging Face folder, and transformers is not installed",
+            f"{dossier.checkpoint.name} is a folder of the transformers library, which is not installed",
             hint="pip install 'privaudit[hf]'",
         ) from error
-    config = _config(dossier, transformers)
-    verbosity = transformers.logging.get_verbosity()
-    bar = transformers.logging.is_progress_bar_enabled()
-    transformers.logging.set_verbosity(logging.CRITICAL)
-    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model_class = _sized(dossier, AutoModelForImageClassification, config)
-            model, info = model_class.from_pretrained(
-                None,
-                config=config,
-                state_dict=dict(dossier.tensors),
-                attn_implementation="eager",  # Fused attention has no second derivative.
-                local_files_only=True,
-                output_loading_info=True,
-            )
-    except LoadError:
-        raise
-    except Exception as error:  # A configuration of strangers makes transformers raise anything.
-        raise _unusable(dossier, (str(error).strip() or type(error).__name__).splitlines()[0][:160]) from error
-    finally:
-        transformers.logging.set_verbosity(verbosity)
-        if bar:
-            transformers.logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-    _require_complete(dossier, info)
-    return Logits(model.float())
+    return transformers
 
 
-def _config(dossier: Dossier, transformers: Any) -> Any:
-    raw = {key: value for key, value in dossier.checkpoint.description.items() if key not in _IGNORED_KEYS}
-    kind = raw.get("model_type")
-    if not isinstance(kind, str) or kind not in transformers.CONFIG_MAPPING:
-        custom = " (code in the folder is never run)" if "auto_map" in dossier.checkpoint.description else ""
-        raise LoadError(
-            f"{dossier.checkpoint.path.name}: transformers knows no model type {kind!r}{custom}",
-            hint="export the model to ONNX: torch.onnx.export(model.eval(), (images,), F)",
-        )
-    try:
-        config = transformers.CONFIG_MAPPING[kind].from_dict(raw)
-    except Exception as error:  # Each configuration class checks its own keys in its own way.
-        raise _unusable(dossier, (str(error).strip() or type(error).__name__).splitlines()[0][:160]) from error
-    # `from_config` walks over `architectures` and fails on a folder that does not name any.
+def _configured(configuration: Any, raw: Mapping[str, Any]) -> Any:
+    config = configuration.from_dict(dict(raw))
+    # transformers looks into `architectures` and fails on a folder that does not name any.
     config.architectures = config.architectures or []
     return config
 
 
-def _sized(dossier: Dossier, auto: Any, config: Any) -> Any:
-    """The class of the model, once a copy without memory is no larger than the weights: a config can claim any size."""
-    for key in _DEPTH_KEYS:
-        depth = getattr(config, key, None)
-        layers = sum(depth) if isinstance(depth, list | tuple) else depth
-        if isinstance(layers, int) and layers > len(dossier.tensors):
-            raise _unusable(dossier, f"{key} is {depth}, and there are {len(dossier.tensors)} tensors")
-    with torch.device("meta"):
-        empty = auto.from_config(config, trust_remote_code=False)
-    wanted = sum(tensor.numel() for tensor in empty.parameters())
-    held = parameters(dossier.tensors)
-    if wanted > 2 * held + 1_000_000:
-        raise _unusable(dossier, f"it describes {wanted} parameters, and the folder holds {held}")
-    return type(empty)
+def _without_ignored(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_ignored(one) for key, one in value.items() if not _IGNORED_KEYS.fullmatch(key)}
+    return value
 
 
-def _require_complete(dossier: Dossier, info: Mapping[str, Any]) -> None:
-    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        names = sorted(str(name[0] if isinstance(name, tuple) else name) for name in info.get(what) or ())
+def _refuse_depth(dossier: Dossier, config: Mapping[str, Any]) -> None:
+    """A depth beyond the number of tensors makes lists before it makes layers."""
+    nested = config.get("vision_config")
+    for part in (config, nested if isinstance(nested, dict) else {}):
+        for key in _DEPTH_KEYS:
+            depth = part.get(key)
+            layers = depth if isinstance(depth, list) else [depth]
+            if sum(one for one in layers if isinstance(one, int)) > len(dossier.tensors):
+                raise _unusable(dossier, f"{key} is {str(depth)[:40]}, and there are {len(dossier.tensors)} tensors")
+
+
+def _require_complete(dossier: Dossier, differences: Mapping[str, Any]) -> None:
+    for what in ("missing", "unexpected", "mismatched"):
+        names = sorted(str(name[0] if isinstance(name, tuple) else name) for name in differences.get(what) or ())
         if names:
-            headless = what == "missing_keys" and all("classif" in name or "head" in name for name in names)
+            headless = what == "missing" and all("classif" in name or "head" in name for name in names)
             raise LoadError(
-                f"{dossier.checkpoint.path.name}: {len(names)} {what.split('_')[0]} weights: {', '.join(names[:3])}"
+                f"{dossier.checkpoint.name}: {len(names)} {what} weights: {', '.join(name[:80] for name in names[:3])}"
                 + (": the folder holds a model without its classifier" if headless else ""),
                 hint="save the fine-tuned classifier: AutoModelForImageClassification...save_pretrained(F)",
             )
 
 
-def _input_shape(dossier: Dossier, config: Mapping[str, Any]) -> tuple[int, int, int]:
-    stated = dossier.input_shape()
-    if stated is not None:
-        return stated
-    channels = config.get("num_channels", 3)
-    preprocessor = _preprocessor(config)
-    sizes = (("config.json", config.get("image_size")), ("preprocessor_config.json", preprocessor.get("crop_size")))
-    for where, size in (*sizes, ("preprocessor_config.json", preprocessor.get("size"))):
-        sides = _sides(size)
-        if sides is not None and isinstance(channels, int) and 0 < channels * prod(sides) < 2**28:
-            dossier.note(f"input shape: {where}")
-            return (channels, *sides)
-    dossier.assume(
-        "input shape",
-        f"{channels}x{_DEFAULT_SIDE}x{_DEFAULT_SIDE}",
-        why="neither config.json nor preprocessor_config.json gives a size",
-        flag="--input-shape C,H,W",
+@contextmanager
+def _muted(transformers: Any) -> Iterator[None]:
+    """Without the library's log and progress bars, which are as they were afterwards."""
+    verbosity = transformers.logging.get_verbosity()
+    bar = transformers.logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity(logging.CRITICAL)
+    transformers.logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+        if bar:
+            transformers.logging.enable_progress_bar()
+
+
+def _no_classifier(dossier: Dossier, why: str) -> LoadError:
+    return LoadError(
+        f"{dossier.checkpoint.name}: {why}; an image classifier was expected",
+        hint="save the fine-tuned classifier: AutoModelForImageClassification...save_pretrained(F)",
     )
-    return (channels if isinstance(channels, int) else 3, _DEFAULT_SIDE, _DEFAULT_SIDE)
-
-
-def _sides(size: object) -> tuple[int, int] | None:
-    match size:
-        case int() if size > 0:
-            return (size, size)
-        case [int(height), int(width)] | {"height": int(height), "width": int(width)} if min(height, width) > 0:
-            return (height, width)
-        case {"shortest_edge": int(edge)} if edge > 0:
-            return (edge, edge)
-    return None
-
-
-def _normalisation(dossier: Dossier, config: Mapping[str, Any], channels: int) -> Normalisation:
-    """Of pixels in [0, 1]; the preprocessor counts from 0 to 255, rescales, then normalises."""
-    preprocessor = _preprocessor(config)
-    if dossier.options.mean is not None or not preprocessor:
-        return dossier.normalisation(channels)
-    factor = preprocessor.get("rescale_factor", 1 / 255) if preprocessor.get("do_rescale", True) else 1.0
-    normalises = preprocessor.get("do_normalize", True)
-    mean = preprocessor.get("image_mean") or [0.0] if normalises else [0.0]
-    std = preprocessor.get("image_std") or [1.0] if normalises else [1.0]
-    if not _numbers(factor, mean, std, channels):
-        raise LoadError(
-            f"preprocessor_config.json of {dossier.checkpoint.path.name}: image_mean, image_std and rescale_factor "
-            f"must be numbers, 1 or {channels} of them, deviations above 0",
-            hint="--mean and --std win over the file",
-        )
-    dossier.note("normalisation: preprocessor_config.json")
-    unit = 255 * float(factor)
-    return Normalisation(tuple(float(m) / unit for m in mean), tuple(float(s) / unit for s in std))
-
-
-def _numbers(factor: object, mean: object, std: object, channels: int) -> bool:
-    lists = all(
-        isinstance(values, list | tuple)
-        and len(values) in {1, channels}
-        and all(isinstance(value, int | float) for value in values)
-        for values in (mean, std)
-    )
-    return lists and isinstance(factor, int | float) and factor > 0 and min(std) > 0  # type: ignore[call-overload]
-
-
-def _preprocessor(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = config.get("preprocessor_config", {})
-    return found
-
-
-def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Class names in order, empty where they are the placeholders LABEL_0, LABEL_1, ..."""
-    named = config.get("id2label")
-    if not isinstance(named, dict) or not all(str(key).isdecimal() for key in named):
-        return ()
-    labels = tuple(str(named[key]) for key in sorted(named, key=int))
-    return () if labels == tuple(f"LABEL_{index}" for index in range(len(labels))) else labels
-
-
-def _architecture(config: Mapping[str, Any]) -> str:
-    keys = ("hidden_size", "num_hidden_layers", "num_attention_heads", "patch_size", "depths", "hidden_sizes")
-    parts = [f"{key.replace('num_', '').replace('_', ' ')} {config[key]}" for key in keys if key in config]
-    return ", ".join([str(config.get("model_type", "unknown")), *parts])
 
 
 def _unusable(dossier: Dossier, why: str) -> LoadError:
     return LoadError(
-        f"{dossier.checkpoint.path.name}: transformers cannot build what config.json describes: {why}",
+        f"{dossier.checkpoint.name}: transformers cannot build what config.json describes: {why}",
         hint="check it with AutoModelForImageClassification.from_pretrained, or export the model to ONNX",
     )
