@@ -105,6 +105,58 @@ def test_how_several_images_run_is_said(tmp_path: Path, make: Callable[[], nn.Mo
     assert torch.allclose(graph.module(images), model(images), atol=1e-5)
 
 
+def test_an_image_that_depends_on_the_others_is_refused(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Gemm", ["x", "w", "b"], ["h"]),
+        helper.make_node("ReduceMean", ["h"], ["mean"], axes=[0], keepdims=1),
+        helper.make_node("Mul", ["mean", "half"], ["part"]),
+        helper.make_node("Sub", ["h", "part"], ["y"]),
+    ]
+    write(tmp_path / "m.onnx", nodes, linear() | {"half": np.array(0.5, dtype="float32")})
+    with pytest.raises(LoadError, match="something else for several images at once"):
+        load(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("taken", ["then_branch", "else_branch"])
+def test_a_branch_that_is_always_taken_is_followed(tmp_path: Path, converter: str, taken: str) -> None:
+    def branch(sign: float) -> onnx.GraphProto:
+        value = helper.make_empty_tensor_value_info(f"signed {sign}")
+        weight = numpy_helper.from_array(np.array(sign, dtype="float32"), f"sign {sign}")
+        return helper.make_graph(
+            [helper.make_node("Mul", ["z", weight.name], [value.name])], "b", [], [value], [weight]
+        )
+
+    other = "else_branch" if taken == "then_branch" else "then_branch"
+    chosen = helper.make_node("If", ["is"], ["y"], **{taken: branch(2.0), other: branch(-1.0)})
+    wide = np.array(1 if taken == "then_branch" else 0, dtype=np.int64)
+    nodes = [
+        helper.make_node("Shape", ["w"], ["shape"]),
+        helper.make_node("Gather", ["shape", "wide"], ["size"]),
+        helper.make_node("Equal", ["size", "three"], ["is"]),
+        chosen,
+    ]
+    _ending(tmp_path / "m.onnx", nodes, wide=wide, three=np.array(3, dtype=np.int64))
+    images = torch.rand(3, 4)
+    assert torch.allclose(_graph(tmp_path / "m.onnx").module(images), 2 * _logits(images), atol=1e-5)
+
+
+def test_a_branch_that_pixels_choose_is_refused_by_name(tmp_path: Path) -> None:
+    branches = {
+        name: helper.make_graph(
+            [helper.make_node(op, ["z"], [name])], name, [], [helper.make_empty_tensor_value_info(name)]
+        )
+        for name, op in (("then_branch", "Relu"), ("else_branch", "Neg"))
+    }
+    nodes = [
+        helper.make_node("ReduceMax", ["z"], ["most"], keepdims=0),
+        helper.make_node("Greater", ["most", "zero"], ["is"]),
+        helper.make_node("If", ["is"], ["y"], **branches),
+    ]
+    _ending(tmp_path / "m.onnx", nodes, zero=np.array(0, dtype="float32"))
+    with pytest.raises(LoadError, match="If chooses between operators"):
+        load(tmp_path / "m.onnx")
+
+
 # ---- other types ----------------------------------------------------------------------------------------------------
 
 

@@ -43,16 +43,20 @@ class AnyBatch(nn.Module):
             return out
 
 
-def any_batch(net: nn.Module, images: Tensor, tolerance: float) -> tuple[AnyBatch, Tensor]:
+def any_batch(net: nn.Module, images: Tensor, tolerance: float, *, is_open: bool) -> tuple[AnyBatch, Tensor]:
     """The fastest way to run the graph on several images that returns what it returns for each alone.
 
     Args:
         net: A graph that takes one image (1, ...).
         images: At least two, (n, ...).
         tolerance: Largest difference that rounding explains.
+        is_open: Whether the graph says that it takes any number of images.
 
     Returns:
         The module, and its outputs (n, classes) for the images.
+
+    Raises:
+        ValueError: it does take several images, but what it returns for one depends on the others.
     """
     singly = AnyBatch(net, Batching.SINGLY)
     with torch.no_grad():
@@ -63,6 +67,8 @@ def any_batch(net: nn.Module, images: Tensor, tolerance: float) -> tuple[AnyBatc
                 outputs = candidate(images)
             except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError):
                 continue
-            if len(outputs) == len(images) and (outputs[:2] - first).abs().max() <= tolerance:
+            if outputs[:2].shape == first.shape and (outputs[:2] - first).abs().max() <= tolerance:
                 return candidate, outputs
+            if is_open and batching is Batching.NATIVE:
+                raise ValueError("it returns something else for several images at once than for each alone")
         return singly, torch.cat([first, singly(images[2:])])

@@ -49,7 +49,10 @@ def _onnxruntime(draft: Draft) -> Run:
     # Optimised, quantised operators are fused into integer ones that round differently.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(
-        draft.model().SerializeToString(), options, providers=["CPUExecutionProvider"]
+        draft.model().SerializeToString(),
+        options,
+        providers=["CPUExecutionProvider"],
+        enable_fallback=0,  # It would print what went wrong, and try the same again.
     )
     return lambda images: _each(images, lambda image: session.run([draft.output_name], {draft.input_name: image}))
 
