@@ -23,8 +23,11 @@ class AuditError(Exception):
 
 
 def _one_line(text: str) -> str:
-    """Without control characters, cut to 1,000: names of tensors and files are the text of strangers."""
-    text = "".join(character if character.isprintable() else "?" for character in text)
+    """One line without control characters, cut to 1,000: names of tensors and files are the text of strangers."""
+    text = "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
+        for character in " ".join(text.splitlines())
+    )
     return text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 3]}..."
 
 

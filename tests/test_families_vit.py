@@ -105,6 +105,8 @@ def test_heads_are_asked_for_or_assumed_at_the_customary_width(tmp_path: Path) -
     assert {assumption.flag for assumption in profile.assumptions} == {
         "--assume heads=...",
         "--assume activation=...",
+        "--assume final=...",
+        "--assume eps=...",
         "--mean/--std",
     }
 
@@ -113,9 +115,9 @@ def test_heads_are_asked_for_or_assumed_at_the_customary_width(tmp_path: Path) -
     ("change", "said"),
     [
         ({"head.weight": None, "head.bias": None}, "without its classifier"),
-        ({"blocks.1.mlp.fc2.weight": None}, r"blocks\.1\.mlp\.fc2\.weight is missing"),
+        ({"blocks.1.mlp.fc2.weight": None}, r"blocks\.1\.mlp\.fc2\.bias \(16,\) has no place"),
         ({"blocks.0.ls1.gamma": torch.ones(16)}, r"blocks\.0\.ls1\.gamma"),
-        ({"blocks.1.attn.qkv.weight": torch.ones(16, 16)}, r"\(48, 16\) was expected"),
+        ({"blocks.1.attn.qkv.weight": torch.ones(16, 16)}, r"blocks\.1: no layer makes queries, keys and values"),
         ({"pos_embed": torch.ones(1, 6, 16)}, "5 patches are no square"),
     ],
 )

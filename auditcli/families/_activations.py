@@ -1,4 +1,4 @@
-"""The activations a description may name: `activation`."""
+"""The activations a description may name: `activation`, `KNOWN`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class HardSwish(nn.Module):
         return x * (x / 6 + 0.5).clamp(0, 1)
 
 
-_KNOWN: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
+KNOWN: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
     {
         "identity": nn.Identity,
         "relu": nn.ReLU,
@@ -50,12 +50,12 @@ def activation(name: str) -> nn.Module:
     Raises:
         UnknownModel: no such activation.
     """
-    if name in _KNOWN:
-        return _KNOWN[name]()
+    if name in KNOWN:
+        return KNOWN[name]()
     if slope := re.fullmatch(r"leaky_relu\((\d*\.?\d+(?:e-?\d+)?)\)", name):
         return nn.LeakyReLU(float(slope[1]))
     raise UnknownModel(
-        f"{name[:40]!r} is no known activation", hint=f"--assume activation=NAME, one of {', '.join(_KNOWN)}"
+        f"{name[:40]!r} is no known activation", hint=f"--assume activation=NAME, one of {', '.join(KNOWN)}"
     )
 
 

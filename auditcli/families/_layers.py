@@ -1,4 +1,4 @@
-"""A state dict as layers: grouping by name, natural order, and which batch norm belongs to which layer."""
+"""A state dict as layers: grouping by name, natural order, and which norm belongs to which layer."""
 
 from __future__ import annotations
 
@@ -41,11 +41,17 @@ class Group:
     def kind(self) -> str:
         """`linear`, `convolution`, `batch norm`, `norm` or `other`."""
         names = set(self.parts)
+        trained = {name: part for name, part in self.parts.items() if name != "num_batches_tracked"}
+        shapes = {tuple(part.shape) for part in trained.values()}
+        if not trained or not all(part.is_floating_point() and part.numel() for part in trained.values()):
+            return "other"
         if {"running_mean", "running_var"} <= names <= _STATISTICS | {"weight", "bias"}:
-            shapes = {tuple(part.shape) for name, part in self.parts.items() if name != "num_batches_tracked"}
             return "batch norm" if len(shapes) == 1 and len(next(iter(shapes))) == 1 else "other"
-        weight = self.parts.get("weight")
-        if weight is None or not names <= {"weight", "bias"} or not weight.is_floating_point() or not weight.numel():
+        weight, bias = self.parts.get("weight"), self.parts.get("bias")
+        if weight is None or not names <= {"weight", "bias"} or (bias is not None and bias.ndim != 1):
+            return "other"
+        # A linear layer with a bias of another length is a transposed one, which is told apart later.
+        if bias is not None and weight.ndim != 2 and bias.shape != weight.shape[:1]:
             return "other"
         return {1: "norm", 2: "linear", 4: "convolution"}.get(weight.ndim, "other")
 
@@ -62,7 +68,7 @@ def groups(tensors: Mapping[str, Tensor]) -> tuple[Group, ...]:
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
     """A sort key that reads digits as numbers."""
     pieces = re.split(r"(\d+)", name)
-    return tuple((1, int(piece), "") if piece.isdigit() else (0, 0, piece) for piece in pieces)
+    return tuple((1, int(piece), "") if piece.isdecimal() else (0, 0, piece) for piece in pieces)
 
 
 def table(tensors: Mapping[str, Tensor]) -> tuple[Layer, ...]:
@@ -84,14 +90,13 @@ def parameters(tensors: Mapping[str, Tensor]) -> int:
 
 
 def attach_norms(layers: Sequence[Group], norms: Sequence[Group]) -> dict[str, Group] | None:
-    """Which batch norm follows which layer, by layer name; None where names and widths leave it open.
+    """Which norm follows which layer, by layer name; None where names and widths leave it open.
 
-    Layers that share a parent with their batch norms say it by position (`net.0` is followed by `net.1`). Others say it
-    by the number at the end of the name (`bn2` follows `fc2`), or by the only order-preserving choice with fitting
-    widths.
+    Layers that share a parent with their norms say it by position (`net.0` is followed by `net.1`). Others say it by
+    the number at the end of the name (`bn2` follows `fc2`), or by the only order-preserving choice with fitting widths.
     """
-    parents = {_parent(layer) for layer in layers}
-    shared = bool(norms) and any(_parent(norm) in parents and _position(norm) is not None for norm in norms)
+    parents = {parent(layer) for layer in layers}
+    shared = bool(norms) and any(parent(norm) in parents and position(norm) is not None for norm in norms)
     for rule in (_by_position,) if shared else (_by_position, _by_number, _by_width):
         attached = rule(layers, norms)
         if attached is not None and all(
@@ -101,22 +106,24 @@ def attach_norms(layers: Sequence[Group], norms: Sequence[Group]) -> dict[str, G
     return None
 
 
-def _parent(group: Group) -> str:
+def parent(group: Group) -> str:
+    """Name of the module that holds the layer; empty for the outermost."""
     return group.name.rpartition(".")[0]
 
 
-def _position(group: Group) -> int | None:
+def position(group: Group) -> int | None:
+    """Index of the layer in the nn.Sequential or nn.ModuleList that holds it; None where it is an attribute."""
     last = group.name.rpartition(".")[2]
-    return int(last) if last.isdecimal() else None
+    return int(last) if last.isdecimal() and len(last) < 6 else None
 
 
 def _by_position(layers: Sequence[Group], norms: Sequence[Group]) -> dict[str, Group] | None:
     attached: dict[str, Group] = {}
     for norm in norms:
-        position = _position(norm)
-        siblings = [layer for layer in layers if _parent(layer) == _parent(norm)]
-        if position is not None:
-            siblings = [layer for layer in siblings if (before := _position(layer)) is not None and before < position]
+        place = position(norm)
+        siblings = [layer for layer in layers if parent(layer) == parent(norm)]
+        if place is not None:
+            siblings = [layer for layer in siblings if (before := position(layer)) is not None and before < place]
         elif len(siblings) != 1:
             return None
         if not siblings or siblings[-1].name in attached:

@@ -1,13 +1,14 @@
 """Plain convolutional networks: convolutions (batch norm, activation, pooling) in a row, then linear layers.
 
 Strides, padding and pooling are not in the weights. They are taken from the description or `--assume`, else from the
-one conventional choice with which the sizes fit; where several fit, the user is asked. Branched networks (such as a
-ResNet) come as ONNX or as a Hugging Face folder.
+least unusual choice with which the sizes fit and for which the numbers of an nn.Sequential leave room; where several
+are as usual, the user is asked. Branched networks come as ONNX or as a Hugging Face folder.
 """
 
 from __future__ import annotations
 
 from auditcli.families._conv import ConvNet, Plan, plan
+from auditcli.families._dense import Norm
 from auditcli.families._dossier import Dossier
 from auditcli.families._layers import parameters, table
 from auditcli.families._template import Built, Mismatch, Rank, Template
@@ -24,7 +25,7 @@ def _profile(dossier: Dossier, found: Plan) -> Profile:
     widths = "-".join(map(str, found.chain.widths))
     outputs = found.chain.widths[-1]
     classes = dossier.classes(outputs)
-    norms = any(found.norms) or any(layer.norm for layer in found.chain.layers)
+    norms = [found.first, *(conv.norm for conv in found.convs), *(layer.norm for layer in found.chain.layers)]
     return Profile(
         family=Family.CNN,
         architecture=f"convolutions {channels}, linear {widths}, {found.chain.activation}",
@@ -33,7 +34,7 @@ def _profile(dossier: Dossier, found: Plan) -> Profile:
         outputs=outputs,
         parameters=parameters(dossier.tensors),
         normalisation=dossier.normalisation(found.input_shape[0]),
-        traits=frozenset({Trait.BATCH_NORM} if norms else ()),
+        traits=frozenset({Trait.BATCH_NORM} if any(isinstance(norm, Norm) for norm in norms) else ()),
         layers=table(dossier.tensors),
         identified_by=dossier.identified_by,
         evidence=(f"{len(found.convs)} convolutions whose channels chain, then linear layers", *dossier.evidence),
