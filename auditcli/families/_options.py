@@ -1,7 +1,8 @@
-"""What the user says about a model that its file does not: `Options`."""
+"""What the user says about a model that its file does not (`Options`), and what images say (`Choice`)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -9,15 +10,15 @@ from typing import Any
 
 from auditcli.errors import UsageError
 
+POOL = r"none|(?:max|avg)(?:[1-9]\d?s[1-9]\d?(?:p\d{1,2})?)?"
+"""`max` or `avg` (2 x 2), or with kernel, stride and padding: `max3s2p1`."""
 
-def _words(*known: str) -> Callable[[str], tuple[str, ...]]:
-    def parse(text: str) -> tuple[str, ...]:
-        words = tuple(text.split("/"))
-        if not set(words) <= set(known):
-            raise ValueError(f"one of {', '.join(known)}, or a list such as {known[-1]}/{known[0]}")
-        return words
 
-    return parse
+def _pools(text: str) -> tuple[str, ...]:
+    words = tuple(text.split("/"))
+    if not all(re.fullmatch(POOL, word) for word in words):
+        raise ValueError("none, max, avg or such as max3s2p1, or a list such as max/none")
+    return words
 
 
 def _word(*known: str) -> Callable[[str], str]:
@@ -56,18 +57,40 @@ def _fraction(text: str) -> float:
 _ASSUMABLE: Mapping[str, Callable[[str], Any]] = MappingProxyType(
     {
         "activation": str,
+        "block_norm": _word("before", "after"),
         "classes": _number(2),
+        "dilations": _numbers(1),
         "eps": _fraction,
-        "final": _word("flatten", "average"),
+        "final": _word("flatten", "average", "cls"),
+        "global_pool": _word("avg", "max"),
         "heads": _number(1),
-        "norm": _word("before", "after"),
+        "name": str,
+        "norm": _word("before", "after", "last"),
         "order": lambda text: tuple(text.split("/")),
         "paddings": _numbers(0),
-        "pool": _words("none", "max", "avg"),
+        "patch_order": _word("channels-first", "channels-last"),
+        "pool": _pools,
+        "positions": _word("none", "sinusoidal"),
+        "shortcut": _word("pad", "pad-end", "none"),
+        "stem": _word("2+pool", "2", "1+pool", "1"),
+        "stride_in": _word("conv2", "conv1"),
         "strides": _numbers(1),
         "template": str,
     }
 )
+
+
+NORMALISATION, SHAPE = "normalisation", "input_shape"
+"""What images may choose beside the keys of `--assume`: written `mean/std` and `c,h,w`, with commas in between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What images chose where nobody stated it."""
+
+    value: str
+    """As the option would take it; for `NORMALISATION` empty where pixels in [0, 1] are right."""
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +108,16 @@ class Options:
     std: tuple[float, ...] | None = None
     assume: Mapping[str, str] = field(default_factory=dict)
     """Keys and values of `--assume`; lists are written with `/`, e.g. `pool=max/none/max`."""
+    arch: str = ""
+    """`module:callable` of the user's own code that builds the network (`--arch`): the one way to run any."""
+    arch_arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of that callable (`--arch-arg`)."""
+    chosen: Mapping[str, Choice] = field(default_factory=dict)
+    """What images chose: keys of `--assume`, `NORMALISATION` and `SHAPE`. Statements and descriptions win over it."""
 
     def __post_init__(self) -> None:
+        if self.arch_arguments and not self.arch:
+            raise UsageError("--arch-arg is for the callable of --arch", hint="--arch mymodels:Net")
         for key in self.assume:
             self.assumed(key)
         if (self.mean is None) != (self.std is None):
@@ -106,11 +137,16 @@ class Options:
         """
         if key not in _ASSUMABLE:
             raise UsageError(f"--assume knows no {key!r}", hint=f"keys that can be assumed: {', '.join(_ASSUMABLE)}")
-        if key not in self.assume:
-            return None
-        try:
-            return _ASSUMABLE[key](self.assume[key])
-        except ValueError as error:
-            raise UsageError(
-                f"--assume {key}={self.assume[key]}: expected {error}", hint=f"--assume {key}=..."
-            ) from error
+        return parsed(key, self.assume[key]) if key in self.assume else None
+
+
+def parsed(key: str, text: str) -> Any:
+    """The value of a key of `--assume` that is written so.
+
+    Raises:
+        UsageError: it does not parse.
+    """
+    try:
+        return _ASSUMABLE[key](text)
+    except ValueError as error:
+        raise UsageError(f"--assume {key}={text}: expected {error}", hint=f"--assume {key}=...") from error
