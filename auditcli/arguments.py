@@ -1,15 +1,17 @@
-"""Turns what was typed into values: `seconds`, `shape`, `numbers`, `assumptions`, `recorded`.
+"""Turns what was typed into values: `seconds`, `shape`, `numbers`, `assumptions`, `keywords`, `recorded`.
 
 All are pure, and raise a `UsageError` that names the option and shows how it is written.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import PurePath
+from typing import Any
 
 from auditcli.errors import UsageError
 
@@ -71,6 +73,22 @@ def assumptions(texts: Iterable[str]) -> dict[str, str]:
     return pairs
 
 
+def keywords(texts: Iterable[str]) -> dict[str, Any]:
+    """The pairs of `key=value`, each key once; a value that is no JSON is text."""
+    pairs: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (equals and key.isidentifier()):
+            raise UsageError(f"--arch-arg {text!r} is not key=value", hint="--arch-arg width=64")
+        if key in pairs:
+            raise UsageError(f"--arch-arg gives {key} twice", hint=f"--arch-arg {key}={value}")
+        try:
+            pairs[key] = json.loads(value)
+        except (ValueError, RecursionError):
+            pairs[key] = value
+    return pairs
+
+
 def recorded(arguments: Sequence[str]) -> str:
     """The command line for the report's manifest, with paths cut down to names: a report is shared, a disk is not."""
     kept = [
@@ -82,6 +100,6 @@ def recorded(arguments: Sequence[str]) -> str:
 
 def _without_folders(argument: str) -> str:
     option, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
-    if "/" not in value and "\\" not in value:
+    if value.startswith("hf://") or ("/" not in value and "\\" not in value):
         return argument
     return f"{option}{equals}{PurePath(value.replace(chr(92), '/')).name}"

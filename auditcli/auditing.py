@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,7 +18,8 @@ from auditcli.assembly import Session, assemble
 from auditcli.attacks import Attack, all_attacks
 from auditcli.effort import EFFORTS, Effort, ProfileName
 from auditcli.errors import AttackError, SampleError, UsageError
-from auditcli.families import Options, build, identify
+from auditcli.families import Options, build
+from auditcli.hypotheses import resolve
 from auditcli.images import read_sample, require_disjoint
 from auditcli.loading import load as read_checkpoint
 from auditcli.membership import all_signals
@@ -41,6 +42,8 @@ _ATTACKING = 0.4
 """Share of the time that is left which the attacks may take together; the rest is for what gives them a meaning."""
 _WEIGHING = 0.5
 """Share of the time then left for the shuffled weights; the rest is for the positive controls."""
+_RESOLVING = 0.2
+"""Share of the budget for what images can say about the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +94,20 @@ def load(
     std: tuple[float, ...] | None = None,
     input_shape: tuple[int, int, int] | None = None,
     assume: Mapping[str, str] | None = None,
+    arch: str = "",
+    arch_arguments: Mapping[str, Any] | None = None,
 ) -> Target:
     """Load, identify and build a model, without running anybody's code.
 
     Args:
-        path: A `.safetensors` or `.onnx` file, or a Hugging Face folder.
+        path: A `.safetensors` or `.onnx` file, a Hugging Face folder, or `hf://owner/name[@revision]`.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         mean: Of inputs in [0, 1], one a channel or one for all; None for what the model says.
         std: The same.
         input_shape: (c, h, w), where the model does not say.
         assume: What else the model does not say, e.g. `{"activation": "gelu"}`.
+        arch: `module:callable` of your own code that builds the network. This runs that code; nothing else does.
+        arch_arguments: Keyword arguments of that callable.
 
     Returns:
         `target(images)` maps float images (n, c, h, w) in [0, 1] to logits; `target.profile` says what it is.
@@ -108,8 +115,15 @@ def load(
     Raises:
         AuditError: the file cannot be read or identified; the message has a hint.
     """
-    options = Options(input_shape=input_shape, mean=mean, std=std, assume=assume or {})
-    return _open(Path(path), options, devices.resolve(device))[2]
+    options = Options(
+        input_shape=input_shape,
+        mean=mean,
+        std=std,
+        assume=assume or {},
+        arch=arch,
+        arch_arguments=arch_arguments or {},
+    )
+    return _open(path, options, devices.resolve(device))[2]
 
 
 def audit(
@@ -126,6 +140,8 @@ def audit(
     std: tuple[float, ...] | None = None,
     input_shape: tuple[int, int, int] | None = None,
     assume: Mapping[str, str] | None = None,
+    arch: str = "",
+    arch_arguments: Mapping[str, Any] | None = None,
     include_images: bool = False,
     redact: bool = False,
     watch: Watcher | None = None,
@@ -134,7 +150,7 @@ def audit(
     """Audit a model: how much of its training data can be got back out of it?
 
     Args:
-        path: A `.safetensors` or `.onnx` file, or a Hugging Face folder.
+        path: A `.safetensors` or `.onnx` file, a Hugging Face folder, or `hf://owner/name[@revision]`.
         reference: Images it was trained on (members): a folder, or an `.npz` with `images` and optional `labels`.
         controls: Images of the same kind that it never saw, likewise.
         budget: Ceiling for the whole audit, in seconds.
@@ -146,6 +162,8 @@ def audit(
         std: The same.
         input_shape: (c, h, w), where the model does not say.
         assume: What else the model does not say.
+        arch: As for `load`.
+        arch_arguments: The same.
         include_images: Show the auditor's images in the report.
         redact: Show no picture at all.
         watch: Told the progress of the attacks.
@@ -162,8 +180,16 @@ def audit(
     chosen, where = _chosen(attacks), devices.resolve(device)
     if profile not in EFFORTS:
         raise UsageError(f"there is no profile {profile!r}", hint=f"--profile {', '.join(EFFORTS)}")
-    options = Options(input_shape=input_shape, mean=mean, std=std, assume=assume or {})
-    checkpoint, described, target = _open(Path(path), options, where)
+    options = Options(
+        input_shape=input_shape,
+        mean=mean,
+        std=std,
+        assume=assume or {},
+        arch=arch,
+        arch_arguments=arch_arguments or {},
+    )
+    samples = [None if sample is None else Path(sample) for sample in (reference, controls)]
+    checkpoint, described, target = _open(path, options, where, *samples, seconds=_RESOLVING * budget)
     members, holdout = _samples(reference, controls, described)
     case = _Case(
         target=target,
@@ -205,10 +231,14 @@ def audit(
     )
 
 
-def _open(path: Path, options: Options, device: torch.device) -> tuple[Checkpoint, Profile, Target]:
+def _open(
+    path: str | Path, options: Options, device: torch.device, *samples: Path | None, seconds: float = 0.0
+) -> tuple[Checkpoint, Profile, Target]:
+    """Load, identify (for so many seconds with members and controls, where there are some) and build."""
     checkpoint = read_checkpoint(path)
-    profile = identify(checkpoint, options)
-    return checkpoint, profile, build(checkpoint, profile, options, device)
+    profile, options = resolve(checkpoint, options, *samples, seconds=seconds)
+    target = build(checkpoint, profile, options, device)
+    return checkpoint, target.profile, target
 
 
 def _chosen(names: Sequence[str]) -> tuple[Attack, ...]:

@@ -9,7 +9,6 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,26 +17,35 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from auditcli import arguments, destination, policy, terminal
-from auditcli.errors import AuditError, UsageError
-
-HERE = Path("privaudit-report")
-
-
-class View(StrEnum):
-    """Formats a report is written in."""
-
-    HTML = "html"
-    MD = "md"
-    CARD = "card"
-    JSON = "json"
-
-
-class Profile(StrEnum):
-    """How hard the attacks try."""
-
-    QUICK = "quick"
-    STANDARD = "standard"
-    DEEP = "deep"
+from auditcli.errors import AuditError, OpenQuestion, UsageError
+from auditcli.options import (
+    HERE,
+    Arch,
+    ArchArguments,
+    Assume,
+    Attacks,
+    Budget,
+    Controls,
+    Device,
+    Effort,
+    FailOn,
+    Force,
+    IncludeImages,
+    Mean,
+    ModelPath,
+    Output,
+    Profile,
+    Quiet,
+    Redact,
+    Reference,
+    ReportPath,
+    Seed,
+    Shape,
+    Std,
+    Verbose,
+    View,
+    Views,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,49 +91,6 @@ app = typer.Typer(
 )
 
 
-def _option(*names: str, help: str, metavar: str | None = None, **more: Any) -> Any:
-    """An option that is also read from `PRIVAUDIT_` and its first name, e.g. `PRIVAUDIT_FAIL_ON`."""
-    variable = f"PRIVAUDIT_{names[0].strip('-').replace('-', '_').upper()}"
-    return typer.Option(*names, envvar=variable, show_envvar=False, help=help, metavar=metavar, **more)
-
-
-ModelPath = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="A .safetensors or .onnx file, or a Hugging Face folder.")
-]
-ReportPath = Annotated[Path, typer.Argument(metavar="REPORT.json", help="What `privaudit scan` wrote.")]
-Reference = Annotated[
-    Path | None,
-    _option("--reference", "--members", metavar="PATH", help="Images it was trained on: a folder or an .npz."),
-]
-Controls = Annotated[
-    Path | None,
-    _option("--controls", "--holdout", metavar="PATH", help="Images of the same kind that it never saw."),
-]
-Budget = Annotated[str, _option("--budget", metavar="TIME", help="For the whole audit: 90s, 10m, 2h.")]
-Effort = Annotated[Profile, _option("--profile", help="Steps, restarts and candidates of the attacks.")]
-Attacks = Annotated[
-    list[str] | None,
-    _option("--attack", metavar="NAME", help="See `privaudit attacks`; repeatable. All that apply unless given."),
-]
-Device = Annotated[str, _option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")]
-Seed = Annotated[int, _option("--seed", min=0, metavar="N", help="The same seed makes the same random draws.")]
-Mean = Annotated[str | None, _option("--mean", metavar="M,..", help="Of inputs in [0, 1], one for each channel.")]
-Std = Annotated[str | None, _option("--std", metavar="S,..", help="Of inputs in [0, 1], one for each channel.")]
-Shape = Annotated[str | None, _option("--input-shape", metavar="C,H,W", help="Where the model does not say.")]
-Assume = Annotated[list[str] | None, _option("--assume", metavar="KEY=VALUE", help="E.g. activation=gelu; repeatable.")]
-Output = Annotated[Path, _option("--output", "-o", metavar="DIR", help="Folder of the report.")]
-Views = Annotated[
-    list[View] | None,
-    _option("--format", "-f", metavar="html|md|card|json", help="Repeatable; html and md unless given. json always."),
-]
-FailOn = Annotated[policy.FailOn, _option("--fail-on", help="Exit with 1 at this level or worse.")]
-IncludeImages = Annotated[bool, _option("--include-images", help="Show training images in the report.")]
-Redact = Annotated[bool, _option("--redact", help="Write no picture at all.")]
-Force = Annotated[bool, _option("--force", help="Write into a folder that holds other files.")]
-Quiet = Annotated[bool, _option("--quiet", "-q", help="No progress, and one line of result.")]
-Verbose = Annotated[bool, _option("--verbose", "-v", help="Print every detail.")]
-
-
 @app.callback(invoke_without_command=True)
 def _group(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
@@ -149,6 +114,8 @@ def scan(
     std: Std = None,
     input_shape: Shape = None,
     assume: Assume = None,
+    arch: Arch = "",
+    arch_arg: ArchArguments = None,
     output: Output = HERE,
     format: Views = None,
     fail_on: FailOn = "high",
@@ -173,6 +140,8 @@ def scan(
         "std": arguments.numbers(std, "--std", positive=True),
         "input_shape": arguments.shape(input_shape),
         "assume": arguments.assumptions(assume or ()),
+        "arch": arch,
+        "arch_arguments": arguments.keywords(arch_arg or ()),
         "include_images": include_images,
         "redact": redact,
         "command": _command(context),
@@ -216,27 +185,72 @@ def demo(
 @app.command()
 def inspect(
     model: ModelPath,
+    reference: Reference = None,
+    controls: Controls = None,
     as_json: Annotated[bool, typer.Option("--json", help="The `model` part of a report.")] = False,
     mean: Mean = None,
     std: Std = None,
     input_shape: Shape = None,
     assume: Assume = None,
+    arch: Arch = "",
+    arch_arg: ArchArguments = None,
     verbose: Verbose = False,
 ) -> int:
     """Say what a model is, how that is known, and what was assumed; no attack."""
     from auditcli.inspection import inspect as inspect_model
 
-    found = inspect_model(
+    try:
+        found = inspect_model(
+            model,
+            mean=arguments.numbers(mean, "--mean"),
+            std=arguments.numbers(std, "--std", positive=True),
+            input_shape=arguments.shape(input_shape),
+            assume=arguments.assumptions(assume or ()),
+            arch=arch,
+            arch_arguments=arguments.keywords(arch_arg or ()),
+            reference=reference,
+            controls=controls,
+            tensors=verbose,
+        )
+    except OpenQuestion as question:
+        terminal.show_candidates(terminal.stderr(), question.candidates)
+        raise
+    if as_json:
+        terminal.write(found.model_dump_json(indent=2) + "\n")
+    else:
+        terminal.show_profile(terminal.stdout(), found, verbose=verbose)
+    return policy.PASSED
+
+
+@app.command()
+def describe(
+    model: ModelPath,
+    mean: Mean = None,
+    std: Std = None,
+    input_shape: Shape = None,
+    assume: Assume = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="FILE", help="Class names: one a line, or a JSON list.")
+    ] = None,
+    embed: Annotated[
+        Path | None, typer.Option("--embed", metavar="COPY", help="Into a copy of the weights, not beside them.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> int:
+    """Write down what was stated and assumed about a model, so that `inspect` and `scan` need no option."""
+    from auditcli.describing import describe as describe_model
+
+    written = describe_model(
         model,
         mean=arguments.numbers(mean, "--mean"),
         std=arguments.numbers(std, "--std", positive=True),
         input_shape=arguments.shape(input_shape),
         assume=arguments.assumptions(assume or ()),
+        labels=labels,
+        copy=embed,
+        force=force,
     )
-    if as_json:
-        terminal.write(found.model_dump_json(indent=2) + "\n")
-    else:
-        terminal.show_profile(terminal.stdout(), found, verbose=verbose)
+    terminal.write(f"{written}\n")
     return policy.PASSED
 
 
@@ -301,7 +315,7 @@ def schema() -> int:
     return policy.PASSED
 
 
-def _audit(model: Path, options: dict[str, Any], delivery: Delivery) -> int:
+def _audit(model: str | Path, options: dict[str, Any], delivery: Delivery) -> int:
     """Audit, write, print, and only then choose the exit code."""
     destination.require_usable(delivery.output, force=delivery.force)
     from auditcli.auditing import audit
@@ -326,6 +340,8 @@ def run(words: Sequence[str]) -> int:
     try:
         code = get_command(app).main(list(words), prog_name="privaudit", standalone_mode=False, obj=tuple(words))
     except AuditError as error:
+        if error.__cause__ is not None and {"-v", "--verbose"} & set(words):
+            terminal.show_traceback(terminal.stderr(), error.__cause__)
         terminal.show_error(terminal.stderr(), error.message, error.hint)
         return policy.UNUSABLE
     except typer.TyperException as error:

@@ -1,7 +1,7 @@
 """What a person sees: progress and errors on stderr, verdict and tables on stdout.
 
 Public names: `Display` (a `Watcher`), `show_error`, `show_report`, `show_profile`, `show_plugins`,
-`stdout`, `stderr`, `write`, `plain`.
+`show_candidates`, `show_traceback`, `stdout`, `stderr`, `write`, `plain`.
 
 Everything that came out of a file is printed as text, without markup and control characters, so that a model cannot
 draw on the auditor's terminal. rich honours NO_COLOR, and every colour has a word beside it.
@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Protocol
@@ -33,6 +34,8 @@ STYLES = {
     "critical": "bold white on red",
     "inconclusive": "bold magenta",
 }
+LABELS = 20
+"""Class names that are shown without `--verbose`."""
 LINE_EVERY_SECONDS = 15.0
 """Of an attack's time, between two lines of progress in a pipe."""
 
@@ -253,32 +256,75 @@ def _show_list(console: Console, title: str, lines: Sequence[str]) -> None:
 
 
 def show_profile(console: Console, model: schema.Model, *, verbose: bool = False) -> None:
-    """Print what a model is, how that is known, and with `verbose` its layers."""
+    """Print what a model is, how that is known, and with `verbose` its layers and tensors."""
+    known = {statement.what: statement.why for statement in model.statements if statement.what != "trait"}
+    labels = model.labels if verbose else model.labels[:LABELS]
+    more = f", and {len(model.labels) - len(labels)} more" if len(labels) < len(model.labels) else ""
+    rows = (
+        ("model", f"{model.path} ({model.format}, {model.bytes:,} bytes)", ""),
+        ("sha256", model.sha256, ""),
+        ("family", model.family, known.get("family", "")),
+        ("architecture", model.architecture, ""),
+        ("parameters", f"{model.parameters:,}", known.get("layers", "")),
+        ("input", f"{'x'.join(map(str, model.input_shape))} (channels, height, width)", known.get("input shape", "")),
+        ("pixels", f"mean {_numbers(model.mean)}, std {_numbers(model.std)}", known.get("normalisation", "")),
+        ("classes", f"{model.classes}", known.get("classes", "")),
+        *([("labels", ", ".join(labels) + more, "")] if labels else []),
+        *_traits(model),
+        ("identified by", model.identified_by, ""),
+    )
     grid = Table.grid(padding=(0, 2))
-    rows = {
-        "model": f"{model.path} ({model.format}, {model.bytes:,} bytes)",
-        "sha256": model.sha256,
-        "family": model.family,
-        "architecture": model.architecture,
-        "parameters": f"{model.parameters:,}",
-        "input": f"{'x'.join(map(str, model.input_shape))} (channels, height, width)",
-        "pixels": f"mean {_numbers(model.mean)}, std {_numbers(model.std)}",
-        "classes": f"{model.classes}" + (f": {', '.join(model.labels)}" if model.labels else ""),
-        "traits": ", ".join(model.traits) or "-",
-        "identified by": model.identified_by,
-    }
-    for name, value in rows.items():
-        grid.add_row(Text(name, "bold"), Text(plain(value)))
+    for name, value, why in rows:
+        grid.add_row(Text(name, "bold"), Text.assemble(plain(value), (f": {plain(why)}" if why else "", "dim")))
     console.print(grid)
     _show_list(console, "Evidence", model.evidence)
     _show_list(console, "Assumed", [f"{a.what} = {a.value}: {a.why} (otherwise {a.flag})" for a in model.assumptions])
     if verbose:
-        table = _table("layer", "kind", "shape", "parameters")
-        for layer in model.layers:
-            shape = "x".join(map(str, layer.shape))
-            table.add_row(Text(plain(layer.name)), Text(plain(layer.kind)), shape, f"{layer.parameters:,}")
         console.print()
-        console.print(table)
+        console.print(_layer_table(model))
+    if model.tensors:
+        console.print()
+        console.print(_tensor_table(model))
+
+
+def _traits(model: schema.Model) -> list[tuple[str, str, str]]:
+    """One row a trait, the first of them named."""
+    why = {statement.value: statement.why for statement in model.statements if statement.what == "trait"}
+    shown = [("", trait, why.get(trait, "")) for trait in model.traits] or [("", "-", "")]
+    return [("traits", *shown[0][1:]), *shown[1:]]
+
+
+def _layer_table(model: schema.Model) -> Table:
+    table = _table("layer", "kind", "shape", "parameters")
+    for layer in model.layers:
+        shape = "x".join(map(str, layer.shape))
+        table.add_row(Text(plain(layer.name)), Text(plain(layer.kind)), shape, f"{layer.parameters:,}")
+    return table
+
+
+def _tensor_table(model: schema.Model) -> Table:
+    table = _table("tensor", "is", "stored", "shape", "min", "max", "mean", "std")
+    for tensor in model.tensors:
+        figures = (tensor.low, tensor.high, tensor.mean, tensor.deviation)
+        table.add_row(
+            *(Text(plain(text)) for text in (tensor.name, tensor.role, tensor.stored)),
+            "x".join(map(str, tensor.shape)) or "-",
+            *("-" if figure is None else f"{figure:.2g}" for figure in figures),
+        )
+    return table
+
+
+def show_candidates(console: Console, candidates: Sequence[Mapping[str, str]]) -> None:
+    """Print the answers to an open question as options, one a line."""
+    for candidate in candidates:
+        options = " ".join(f"--assume {key}={value}" for key, value in candidate.items())
+        console.print(Text.assemble(("answer: ", "bold"), plain(options)), soft_wrap=True)
+
+
+def show_traceback(console: Console, error: BaseException) -> None:
+    """Print where code of the user failed; its text is a stranger's too."""
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        console.print(Text(f"{' ' * (len(line) - len(line.lstrip()))}{plain(line)}", "dim"), soft_wrap=True)
 
 
 def show_plugins(console: Console, title: str, plugins: Iterable[Plugin]) -> None:

@@ -45,13 +45,15 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """An ONNX graph together with the torch module it was converted to, checked against the reference evaluator."""
+    """An ONNX graph in floats, and the torch module it was converted to, checked against an independent evaluator."""
 
     nodes: tuple[Node, ...]
+    """Of the graph that `module` computes, and `final` where there is one: no constants, identities or quantisers."""
     input_name: str
     output_name: str
     input_shape: tuple[int | None, ...]
     module: nn.Module
+    """In eval mode, for any number of images, its weights as parameters; it can be differentiated twice."""
     converter: str
     """Which converter's result was accepted, e.g. `onnx2fx 0.0.1`."""
     difference: float
@@ -59,6 +61,13 @@ class Graph:
     checked_against: str
     final: str = ""
     """`Softmax`, `LogSoftmax` or `Sigmoid` where the graph ends in one: `output_name` and `module` stand before it."""
+    opset: int = 0
+    gradient_difference: float = 0.0
+    """Of a derivative with respect to the input from central differences, relative to the gradient."""
+    batching: str = ""
+    """How it takes several images, e.g. `fixed to one image, vectorised`."""
+    notes: tuple[str, ...] = ()
+    """For the report: what was changed, e.g. that a quantised graph runs without its rounding, and what was noticed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,13 @@ class Checkpoint:
     described_by: str = ""
     """Where `description` was read: `__metadata__`, the sidecar's name, `config.json`, or empty."""
     graph: Graph | None = None
+    origin: str = ""
+    """Where it was downloaded from, e.g. `hf://owner/name@commit`; empty for files of the user's own."""
+
+    @property
+    def name(self) -> str:
+        """What messages and reports call it: its origin, else the name of its file or folder."""
+        return self.origin or self.path.resolve().name
 
 
 # ---- families: Checkpoint -> Profile, Target ------------------------------------------------------------------------
@@ -101,9 +117,17 @@ class Trait(StrEnum):
     """A chain of linear layers and one activation on the flattened image; `Target.dense` holds it."""
     FIRST_LAYER_LINEAR = "first-layer-linear"
     """The first trained layer is linear on the pixels, so that its rows span training inputs."""
+    FIRST_LAYER_CONVOLUTION = "first-layer-convolution"
+    """The first trained layer is a convolution on the pixels, so that its kernels span patches of training inputs."""
     HOMOGENEOUS = "homogeneous"
-    """Piecewise linear, no normalisation layers, and no bias behind the first layer."""
+    """Scaling all weights by a > 0 scales the logits by a power of a: linear pieces through zero, no normalisation
+    layer, no bias behind the first layer, and no shortcut around a layer."""
     BATCH_NORM = "batch-norm"
+    BINARY_WEIGHTS = "binary-weights"
+    """The layers between the first and the last hold plus or minus one number, each layer or each row its own."""
+    SMALL_HEAD = "small-head"
+    """Most parameters make one vector of features, and a last linear layer with few reads it. Whether the others were
+    frozen in training is not in a file."""
     SOFTMAX_OUTPUT = "softmax-output"
     """The file's graph ends in a softmax; `Target` returns log-probabilities instead."""
 
@@ -119,6 +143,15 @@ class Assumption:
     """The option that overrides it, e.g. `--assume activation=gelu`."""
     alternatives: tuple[str, ...] = ()
     """Other values that fit the weights as well, as the option would take them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """Something said about a model, and how it is known."""
+
+    what: str
+    value: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +189,10 @@ class Profile:
     layers: tuple[Layer, ...]
     identified_by: str
     evidence: tuple[str, ...] = ()
+    """How it was recognised, in sentences."""
     assumptions: tuple[Assumption, ...] = ()
+    statements: tuple[Statement, ...] = ()
+    """What the profile says, each with its reason; those on family and traits come with `build`."""
     labels: tuple[str, ...] = ()
     """Class names where the file gives them, else empty."""
     template: str = ""

@@ -79,6 +79,7 @@ def hostile(text: str) -> Report:
             "evidence": (text,),
             "assumptions": (s.Assumption(what=text, value=text, why=text, flag=text),),
             "layers": (s.Layer(name=text, kind=text, shape=(1, 2), parameters=2),),
+            "statements": (s.Statement(what=text, value=text, why=text),),
         }
     )
     attacks = tuple(

@@ -82,7 +82,7 @@ def check_refused(capsys, words, *parts, hint=None):
 
 def test_scan_is_the_default_command(audit):
     assert main(["model.safetensors", "--seed", "7"]) == 0
-    assert audit.path == Path("model.safetensors")
+    assert audit.path == "model.safetensors"
     assert audit.options["seed"] == 7
 
 
@@ -94,7 +94,7 @@ def test_options_may_come_before_the_model(audit):
 def test_a_folder_without_a_dot_is_a_model(audit):
     Path("vit").mkdir()
     assert main(["vit"]) == 0
-    assert audit.path == Path("vit")
+    assert audit.path == "vit"
 
 
 def test_defaults(audit):
@@ -113,6 +113,8 @@ def test_defaults(audit):
         "std": None,
         "input_shape": None,
         "assume": {},
+        "arch": "",
+        "arch_arguments": {},
         "include_images": False,
         "redact": False,
         "command": "privaudit scan m.onnx",
@@ -123,7 +125,7 @@ def test_every_option_reaches_the_audit(audit):
     words = (
         "scan /home/me/m.onnx --members in/members --holdout c.npz --budget 1h30m --profile deep --attack kkt --attack "
         "noise --device cuda:1 --seed 3 --mean 0.1,0.2,0.3 --std 1 --input-shape 3,8,9 --assume activation=gelu "
-        "--assume heads=4 --include-images"
+        "--assume heads=4 --arch mine/models.py:Net --arch-arg width=64 --arch-arg act=relu --include-images"
     )
     assert main(words.split()) == 0
     audit.options.pop("watch")
@@ -139,9 +141,11 @@ def test_every_option_reaches_the_audit(audit):
         "std": (1.0,),
         "input_shape": (3, 8, 9),
         "assume": {"activation": "gelu", "heads": "4"},
+        "arch": "mine/models.py:Net",
+        "arch_arguments": {"width": 64, "act": "relu"},
         "include_images": True,
         "redact": False,
-        "command": f"privaudit {words}".replace("/home/me/", "").replace("in/", ""),
+        "command": f"privaudit {words}".replace("/home/me/", "").replace("in/", "").replace("mine/", ""),
     }
     assert type(audit.options["profile"]) is str
 
@@ -156,6 +160,12 @@ def test_options_come_from_the_environment_and_flags_win(audit, monkeypatch):
     assert audit.options["budget"] == 90.0
     assert audit.options["seed"] == 6
     assert audit.options["input_shape"] == (1, 2, 3)
+
+
+def test_no_environment_runs_code(audit, monkeypatch):
+    monkeypatch.setenv("PRIVAUDIT_ARCH", "mymodels:Net")
+    assert main(["scan", "m.onnx"]) == 0
+    assert audit.options["arch"] == ""
 
 
 def test_a_bad_value_in_the_environment(capsys, audit, monkeypatch):

@@ -163,7 +163,7 @@ def test_profile_and_its_layers():
     out = console(width=200)
     terminal.show_profile(out, sample_report().model)
     text = out.file.getvalue()
-    for part in ("16-8-2, relu", "1x4x4", "2: cat, dog", "mean 0.5, std 0.25", "--assume activation=gelu", "154"):
+    for part in ("16-8-2, relu", "1x4x4", "cat, dog", "mean 0.5, std 0.25", "--assume activation=gelu", "154"):
         assert part in text
     assert "fc1.weight" not in text
     out = console(width=200)

@@ -1,4 +1,4 @@
-"""ONNX graphs as families see them: normalisation at the start, profiles, and the module around a converted graph."""
+"""ONNX graphs as families see them: normalisation at the start, profile, and the module around a converted graph."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 from auditcli.families._affine import leading_normalisation
-from auditcli.families._dense import DenseChain, head
-from auditcli.families._graph import dense_chain
+from auditcli.families._chain import TOLERANCE, dense_chain, difference, probes
+from auditcli.families._dense import DenseChain
 from auditcli.families._template import Built
+from auditcli.families._trace import noise, trace
+from auditcli.families._traits import family_of, summary
 from auditcli.types import Checkpoint, Family, Graph, Layer, Normalisation, Profile, Trait
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
     from auditcli.families._dossier import Dossier
 
-_TOLERANCE = 1e-4
 _CHANNELS = frozenset({1, 3, 4})
 
 
@@ -31,7 +32,7 @@ class DenseGraph:
     chain: DenseChain
     inner: Normalisation | None
     difference: float
-    """Largest difference between the chain and the converted graph on random inputs."""
+    """Largest difference between the chain and the converted graph on random images, relative to the largest output."""
 
 
 class OnGraph(nn.Module):
@@ -51,62 +52,37 @@ class OnGraph(nn.Module):
         return out
 
 
-def dense_graph(checkpoint: Checkpoint) -> DenseGraph | None:
+def dense_graph(dossier: Dossier, input_shape: tuple[int, int, int]) -> DenseGraph | None:
     """The chain of linear layers that the graph is, once it agrees with the converted graph; else None."""
-    graph = checkpoint.graph
-    if graph is None or _channels_last(graph) or None in graph.input_shape[1:]:
+    graph = graph_of(dossier)
+    if _channels_last(graph):
         return None
-    inner, start = leading_normalisation(checkpoint)
-    chain = dense_chain(checkpoint, start)
+    inner, _ = leading_normalisation(dossier.checkpoint)
+    net = adapted(graph) if inner is None else nn.Sequential(_Undo(inner), adapted(graph))
+    seen, unseen = probes(input_shape, 0), probes(input_shape, 1)
+    chain = dense_chain(trace(net, seen), seen.flatten(1))
     if chain is None:
         return None
-    sizes = [size for size in graph.input_shape[1:] if size is not None]
-    images = torch.rand(4, *sizes, generator=torch.Generator().manual_seed(0))
-    normalised = images
-    if inner is not None:
-        per_channel = (1, -1, 1, 1) if images.ndim == 4 else (1, -1)
-        normalised = (images - torch.tensor(inner.mean).view(per_channel)) / torch.tensor(inner.std).view(per_channel)
-    with torch.no_grad():
-        try:
-            ours, theirs = head(chain).eval()(normalised.flatten(1)), graph.module(images)
-        except RuntimeError:
-            return None
-    if ours.shape != theirs.shape:
-        return None
-    difference = (ours - theirs).abs().max().item()
-    return DenseGraph(chain, inner, difference) if difference <= _TOLERANCE * max(1.0, theirs.abs().max()) else None
+    off = difference(chain, net, unseen)
+    return DenseGraph(chain, inner, off) if off <= TOLERANCE else None
 
 
-def dense_profile(dossier: Dossier, found: DenseGraph) -> Profile:
-    """The profile of a graph that is a chain of linear layers."""
-    graph = _graph(dossier)
-    widths = found.chain.widths
-    dossier.note(f"the chain rebuilt from the graph differs from it by at most {found.difference:.1e} on random inputs")
-    written = "-".join(map(str, widths))
-    return _profile(
-        dossier,
-        family=Family.MLP,
-        architecture=f"{written}, {found.chain.activation}",
-        input_shape=_input_shape(dossier, graph),
-        outputs=widths[-1],
-        traits=found.chain.traits,
-    )
-
-
-def graph_profile(dossier: Dossier, family: Family, architecture: str) -> Profile:
-    """The profile of a graph that is run as it was converted."""
-    graph = _graph(dossier)
+def graph_profile(dossier: Dossier) -> Profile:
+    """What a graph is: a chain of linear layers, or what its operators show as it was converted."""
+    graph = graph_of(dossier)
     shape = _input_shape(dossier, graph)
-    with torch.no_grad():
-        outputs = adapted(graph)(torch.zeros(1, *shape)).shape[1]
-    has_norms = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in graph.module.modules())
+    seen = trace(adapted(graph), noise(shape))
+    outputs = seen.output.shape[1]
+    found = dense_graph(dossier, shape) if family_of(seen)[0] is Family.MLP else None
+    if found is None:
+        family, architecture, traits = family_of(seen)[0], f"ONNX graph, {summary(seen)}", frozenset[Trait]()
+    else:
+        chain = found.chain
+        family, traits = Family.MLP, chain.traits
+        architecture = f"{'-'.join(map(str, chain.widths))}, {chain.activation}"
+        dossier.note(f"the chain rebuilt from the graph differs from it by at most {found.difference:.1e}")
     return _profile(
-        dossier,
-        family=family,
-        architecture=architecture,
-        input_shape=shape,
-        outputs=outputs,
-        traits=frozenset({Trait.BATCH_NORM} if has_norms else ()),
+        dossier, family=family, architecture=architecture, input_shape=shape, outputs=outputs, traits=traits
     )
 
 
@@ -117,9 +93,8 @@ def adapted(graph: Graph) -> nn.Module:
 
 def build_graph(dossier: Dossier) -> Built:
     """The converted graph behind the normalisation of the target, which includes the graph's own."""
-    graph = _graph(dossier)
+    net = adapted(graph_of(dossier))
     inner, _ = leading_normalisation(dossier.checkpoint)
-    net = adapted(graph)
     return Built(net if inner is None else nn.Sequential(_Undo(inner), net))
 
 
@@ -147,10 +122,13 @@ def _profile(
     outputs: int,
     traits: frozenset[Trait],
 ) -> Profile:
-    graph = _graph(dossier)
+    graph = graph_of(dossier)
     operators = Counter(node.op for node in graph.nodes if node.op != "Constant")
     counted = ", ".join(f"{count} {op}" for op, count in operators.most_common(6))
     checked = f"{graph.converter}, at most {graph.difference:.1e} from {graph.checked_against} on random inputs"
+    for note in (f"opset {graph.opset}; takes several images: {graph.batching}", *graph.notes):
+        dossier.note(note)
+    dossier.note(f"its gradient is at most {graph.gradient_difference:.1e} (relative) from central differences")
     if graph.final in {"Softmax", "LogSoftmax"}:
         traits |= {Trait.SOFTMAX_OUTPUT}
         dossier.note(
@@ -173,6 +151,7 @@ def _profile(
         identified_by="operators of the ONNX graph",
         evidence=(f"operators: {counted}", f"converted by {checked}", *dossier.evidence),
         assumptions=tuple(dossier.assumptions),
+        labels=dossier.labels(classes),
     )
 
 
@@ -181,8 +160,9 @@ def _normalisation(dossier: Dossier, channels: int) -> Normalisation:
     inner, _ = leading_normalisation(dossier.checkpoint)
     if inner is None:
         return dossier.normalisation(channels)
-    dossier.note("normalisation: computed by the first operators of the graph")
     outer = dossier.stated_normalisation(channels)
+    why = "computed by the first operators of the graph"
+    dossier.state("normalisation", "in the graph", why if outer is None else f"{why}, after what is stated")
     if outer is None:
         return inner
     count = max(len(values) for values in (inner.mean, outer.mean, outer.std))
@@ -206,7 +186,7 @@ def _input_shape(dossier: Dossier, graph: Graph) -> tuple[int, int, int]:
     if stated is None:
         if channels is None or height is None or width is None:
             raise dossier.open_question("the graph leaves the size of its input open", "--input-shape C,H,W")
-        dossier.note("input shape: declared by the graph")
+        dossier.state("input shape", f"{channels}x{height}x{width}", "declared by the graph")
         return (channels, height, width)
     if any(size not in {None, want} for size, want in zip((channels, height, width), stated, strict=True)):
         declared = "x".join("?" if size is None else str(size) for size in (channels, height, width))
@@ -240,7 +220,7 @@ def _layers(checkpoint: Checkpoint) -> tuple[Layer, ...]:
     return tuple(rows)
 
 
-def _graph(dossier: Dossier) -> Graph:
+def graph_of(dossier: Dossier) -> Graph:
     if dossier.checkpoint.graph is None:
         raise TypeError("a checkpoint with a graph was expected")
     return dossier.checkpoint.graph

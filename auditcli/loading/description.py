@@ -3,7 +3,7 @@
 The JSON stands under the metadata key `privaudit.arch`, or in `<file>.privaudit.json` beside the weights. All keys are
 optional, and unknown keys are errors::
 
-    family       "mlp", "cnn" or "vit"
+    family       "mlp", "cnn", "vit" or "mixer"
     activation   "relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid", "elu", "selu", "softplus", "leaky_relu", ...
     heads        attention heads of each block (vit)
     input_shape  [channels, height, width]
@@ -12,10 +12,23 @@ optional, and unknown keys are errors::
     labels       class names
     strides      one number a convolution (cnn)
     paddings     one number a convolution (cnn)
-    pool         what follows each convolution: "none", "max" or "avg", both 2 x 2 (cnn)
-    final        "flatten" or "average" (over height and width) between the convolutions and the head (cnn)
-    norm         "before" or "after": where batch norm stands relative to the activation
+    dilations    one number a convolution; 1 unless given (cnn)
+    pool         what follows each convolution: "none", "max" or "avg" (2 x 2), or with kernel, stride and padding
+                 "max3s2p1" (cnn)
+    final        "flatten" or "average" (over height and width) between the convolutions and the head (cnn); "cls",
+                 "average" or "flatten": what the head reads of the tokens (vit)
+    norm         "before" or "after": where norms stand relative to the activation; "last": behind the pooling too
+    block_norm   "before" or "after": where layer norm stands relative to attention and MLP (vit)
+    positions    "none" or "sinusoidal", where no table of positions is in the weights (vit)
+    patch_order  "channels-first" or "channels-last": of the pixels that a linear patch embedding reads (vit)
     eps          added to the variance in batch norm (default 1e-5) and layer norm (default 1e-6)
+    order        names of the linear layers, first to last (mlp, cnn)
+    name         of the published architecture, where weights are those of several
+    stem         "2+pool", "2", "1+pool" or "1": stride of the first convolution, and whether pooling follows (resnet)
+    shortcut     "pad", "pad-end" or "none": how shortcuts without weights change their channels (resnet)
+    stride_in    "conv1" or "conv2": which convolution of a bottleneck has the stride (resnet)
+    global_pool  "avg" or "max": over height and width before the classifier
+    template     name of the template that reads the weights, where several could
     sha256       of the weights, in the sidecar alone: a description of other weights is an error
 """
 
@@ -41,7 +54,7 @@ class Description(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
 
-    family: Literal["mlp", "cnn", "vit"] | None = None
+    family: Literal["mlp", "cnn", "vit", "mixer"] | None = None
     activation: Name | None = None
     heads: PositiveInt | None = None
     input_shape: tuple[Side, Side, Side] | None = None
@@ -51,10 +64,21 @@ class Description(BaseModel):
     labels: tuple[str, ...] | None = None
     strides: tuple[Annotated[int, Field(ge=1, le=64)], ...] | None = None
     paddings: tuple[Annotated[int, Field(ge=0, le=64)], ...] | None = None
-    pool: tuple[Literal["none", "max", "avg"], ...] | None = None
-    final: Literal["flatten", "average"] | None = None
-    norm: Literal["before", "after"] | None = None
+    dilations: tuple[Annotated[int, Field(ge=1, le=64)], ...] | None = None
+    pool: tuple[Annotated[str, Field(pattern=r"^(none|(max|avg)([1-9]\d?s[1-9]\d?(p\d{1,2})?)?)$")], ...] | None = None
+    final: Literal["flatten", "average", "cls"] | None = None
+    norm: Literal["before", "after", "last"] | None = None
+    block_norm: Literal["before", "after"] | None = None
+    positions: Literal["none", "sinusoidal"] | None = None
+    patch_order: Literal["channels-first", "channels-last"] | None = None
     eps: Annotated[float, Field(gt=0, lt=1)] | None = None
+    order: tuple[Name, ...] | None = None
+    name: Name | None = None
+    stem: Literal["2+pool", "2", "1+pool", "1"] | None = None
+    shortcut: Literal["pad", "pad-end", "none"] | None = None
+    stride_in: Literal["conv1", "conv2"] | None = None
+    global_pool: Literal["avg", "max"] | None = None
+    template: Name | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
 
     @model_validator(mode="after")
@@ -75,7 +99,7 @@ class Description(BaseModel):
 
 
 def describe(path: Path, metadata: dict[str, str], sha256: str) -> tuple[dict[str, Any], str]:
-    """The description of a safetensors file and where it was read; both empty where there is none.
+    """The description of a model file and where it was read; both empty where there is none.
 
     The metadata travels with the weights, so it wins over the sidecar.
 
@@ -85,7 +109,7 @@ def describe(path: Path, metadata: dict[str, str], sha256: str) -> tuple[dict[st
     if METADATA_KEY in metadata:
         where = f"__metadata__[{METADATA_KEY!r}] of {printable(path)}"
         return _validated(parse_json(metadata[METADATA_KEY], where), where).stated(), "__metadata__"
-    sidecar = path.with_name(path.name + SIDECAR_SUFFIX)
+    sidecar = sidecar_of(path)
     if not sidecar.is_file():
         return {}, ""
     description = _validated(read_json(sidecar), printable(sidecar))
@@ -96,6 +120,11 @@ def describe(path: Path, metadata: dict[str, str], sha256: str) -> tuple[dict[st
             hint="remove the sidecar, or write the present hash into it: sha256sum",
         )
     return description.stated(), printable(sidecar)
+
+
+def sidecar_of(path: Path) -> Path:
+    """The file beside a model that may describe it."""
+    return path.with_name(path.name + SIDECAR_SUFFIX)
 
 
 def _validated(value: dict[str, Any], where: str) -> Description:

@@ -84,6 +84,28 @@ class Layer(Part):
     parameters: int
 
 
+class Statement(Part):
+    """Something said about the model, and how it is known."""
+
+    what: str = Field(description="`family`, `layers`, `input shape`, `normalisation`, `classes`, `trait`, ...")
+    value: str
+    why: str
+
+
+class Tensor(Part):
+    """One tensor of the file."""
+
+    name: str
+    role: str = Field(description="What it is, e.g. `convolution weight`.")
+    stored: str = Field(description="Type of its numbers in the file, e.g. `F16`; all are read as floats of 32 bits.")
+    shape: tuple[int, ...]
+    numbers: int
+    low: float | None = Field(description="Smallest number; null where there are none.")
+    high: float | None
+    mean: float | None
+    deviation: float | None = Field(description="Standard deviation.")
+
+
 class Model(Part):
     """What was audited."""
 
@@ -104,6 +126,8 @@ class Model(Part):
     evidence: tuple[str, ...]
     assumptions: tuple[Assumption, ...]
     layers: tuple[Layer, ...]
+    statements: tuple[Statement, ...] = Field(default=(), description="What is said above, each with its reason.")
+    tensors: tuple[Tensor, ...] = Field(default=(), description="Of `privaudit inspect --json --verbose` alone.")
 
 
 class Budget(Part):

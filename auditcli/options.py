@@ -1,0 +1,86 @@
+"""The options of the command line, each said once: its names, its environment variable, its help.
+
+Public names: `HERE`, `View`, `Profile`, and one annotation for each option that commands share.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from auditcli import policy
+
+HERE = Path("privaudit-report")
+
+
+class View(StrEnum):
+    """Formats a report is written in."""
+
+    HTML = "html"
+    MD = "md"
+    CARD = "card"
+    JSON = "json"
+
+
+class Profile(StrEnum):
+    """How hard the attacks try."""
+
+    QUICK = "quick"
+    STANDARD = "standard"
+    DEEP = "deep"
+
+
+def _option(*names: str, help: str, metavar: str | None = None, **more: Any) -> Any:
+    """An option that is also read from `PRIVAUDIT_` and its first name, e.g. `PRIVAUDIT_FAIL_ON`."""
+    variable = f"PRIVAUDIT_{names[0].strip('-').replace('-', '_').upper()}"
+    return typer.Option(*names, envvar=variable, show_envvar=False, help=help, metavar=metavar, **more)
+
+
+# Text: a path would take one slash of hf:// away.
+ModelPath = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="A .safetensors or .onnx file, a Hugging Face folder, or hf://owner/name."),
+]
+ReportPath = Annotated[Path, typer.Argument(metavar="REPORT.json", help="What `privaudit scan` wrote.")]
+Reference = Annotated[
+    Path | None,
+    _option("--reference", "--members", metavar="PATH", help="Images it was trained on: a folder or an .npz."),
+]
+Controls = Annotated[
+    Path | None,
+    _option("--controls", "--holdout", metavar="PATH", help="Images of the same kind that it never saw."),
+]
+Budget = Annotated[str, _option("--budget", metavar="TIME", help="For the whole audit: 90s, 10m, 2h.")]
+Effort = Annotated[Profile, _option("--profile", help="Steps, restarts and candidates of the attacks.")]
+Attacks = Annotated[
+    list[str] | None,
+    _option("--attack", metavar="NAME", help="See `privaudit attacks`; repeatable. All that apply unless given."),
+]
+Device = Annotated[str, _option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")]
+Seed = Annotated[int, _option("--seed", min=0, metavar="N", help="The same seed makes the same random draws.")]
+Mean = Annotated[str | None, _option("--mean", metavar="M,..", help="Of inputs in [0, 1], one for each channel.")]
+Std = Annotated[str | None, _option("--std", metavar="S,..", help="Of inputs in [0, 1], one for each channel.")]
+Shape = Annotated[str | None, _option("--input-shape", metavar="C,H,W", help="Where the model does not say.")]
+Assume = Annotated[list[str] | None, _option("--assume", metavar="KEY=VALUE", help="E.g. activation=gelu; repeatable.")]
+Arch = Annotated[
+    str,
+    typer.Option("--arch", metavar="MODULE:CALLABLE", help="RUNS YOUR CODE to build the network; also models.py:Net."),
+]
+ArchArguments = Annotated[
+    list[str] | None,
+    typer.Option("--arch-arg", metavar="KEY=VALUE", help="Keyword argument of that callable, as JSON; repeatable."),
+]
+Output = Annotated[Path, _option("--output", "-o", metavar="DIR", help="Folder of the report.")]
+Views = Annotated[
+    list[View] | None,
+    _option("--format", "-f", metavar="html|md|card|json", help="Repeatable; html and md unless given. json always."),
+]
+FailOn = Annotated[policy.FailOn, _option("--fail-on", help="Exit with 1 at this level or worse.")]
+IncludeImages = Annotated[bool, _option("--include-images", help="Show training images in the report.")]
+Redact = Annotated[bool, _option("--redact", help="Write no picture at all.")]
+Force = Annotated[bool, _option("--force", help="Write into a folder that holds other files.")]
+Quiet = Annotated[bool, _option("--quiet", "-q", help="No progress, and one line of result.")]
+Verbose = Annotated[bool, _option("--verbose", "-v", help="Print every detail.")]
