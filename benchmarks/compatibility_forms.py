@@ -8,7 +8,7 @@ import json
 import logging
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import save_file
@@ -45,7 +45,7 @@ def _folder(original: Original, model: nn.Module, folder: Path) -> None:
     if original.library == "transformers":
         with contextlib.redirect_stderr(io.StringIO()):
             model.save_pretrained(folder)  # type: ignore[operator]
-        config = {"do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True}
+        config: dict[str, Any] = {"do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True}
         config |= {
             "image_mean": MEAN,
             "image_std": STD,
@@ -55,8 +55,8 @@ def _folder(original: Original, model: nn.Module, folder: Path) -> None:
         return
     save_file(_state(model), folder / "model.safetensors")
     pretrained = {"input_size": original.shape, "mean": MEAN, "std": STD, "num_classes": 10, "interpolation": "bicubic"}
-    config = {"architecture": original.name, "num_classes": 10, "pretrained_cfg": pretrained}
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    described = {"architecture": original.name, "num_classes": 10, "pretrained_cfg": pretrained}
+    (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
 
 
 class _LogitsAlone(torch.nn.Module):
@@ -83,7 +83,13 @@ def _export(model: nn.Module, shape: tuple[int, int, int], path: Path, *, dynamo
         contextlib.redirect_stderr(io.StringIO()),
     ):
         warnings.simplefilter("ignore")
+        one_file: dict[str, Any] = {"external_data": False} if dynamo else {}
         torch.onnx.export(
-            _LogitsAlone(model).eval(), (images,), path, dynamo=dynamo, opset_version=opset, verbose=False,
-            **({"external_data": False} if dynamo else {}),
-        )  # fmt: skip
+            _LogitsAlone(model).eval(),
+            (images,),
+            path,
+            dynamo=dynamo,
+            opset_version=opset,
+            verbose=False,
+            **one_file,
+        )

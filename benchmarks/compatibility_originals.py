@@ -198,11 +198,13 @@ def _hand_written() -> tuple[Original, ...]:
 
 def _from_config(kind: str, /, **sizes: Any) -> Callable[[], nn.Module]:
     def make() -> nn.Module:
-        from transformers import CONFIG_MAPPING, AutoModelForImageClassification
+        import transformers
 
         # DeiT's three classifiers are told apart by `architectures`, which a new configuration leaves open.
-        config = CONFIG_MAPPING[kind](num_labels=CLASSES, architectures=[], **sizes)
-        model: nn.Module = AutoModelForImageClassification.from_config(config, attn_implementation="eager")
+        mapping: Any = transformers.CONFIG_MAPPING
+        auto: Any = transformers.AutoModelForImageClassification
+        config = mapping[kind](num_labels=CLASSES, architectures=[], **sizes)
+        model: nn.Module = auto.from_config(config, attn_implementation="eager")
         return model
 
     return make

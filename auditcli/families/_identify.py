@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from auditcli.errors import LoadError, OpenQuestion, UnknownModel
+from auditcli.families._declared import stand_ins
 from auditcli.families._dossier import Dossier
 from auditcli.families._pixels import FromPixels
-from auditcli.families._template import Mismatch, Template, discover
+from auditcli.families._template import Mismatch, Rank, Template, discover
+from auditcli.families._trace import noise, trace
+from auditcli.families._traits import examined
 from auditcli.types import Checkpoint, DenseStack, Profile, Target, Trait
 
 if TYPE_CHECKING:
@@ -34,15 +37,16 @@ def identify(checkpoint: Checkpoint, options: Options) -> Profile:
     for _, templates in groupby(_asked(checkpoint, options), key=lambda template: template.rank):
         fitting, questions = [], []
         for template in templates:
+            dossier = Dossier(checkpoint, options)
             try:
-                found = template.recognise(Dossier(checkpoint, options))
+                found = template.recognise(dossier)
             except OpenQuestion as question:
                 questions.append(question)
                 continue
             if isinstance(found, Mismatch):
                 mismatches.append((template, found))
             else:
-                fitting.append(replace(found, template=template.name))
+                fitting.append(replace(found, template=template.name, statements=tuple(dossier.statements)))
         if len(fitting) > 1:
             raise _several(checkpoint, fitting)
         if fitting:
@@ -54,14 +58,27 @@ def identify(checkpoint: Checkpoint, options: Options) -> Profile:
 
 def _asked(checkpoint: Checkpoint, options: Options) -> list[Template]:
     """Templates for the checkpoint's format, or those among them that the user or the description names."""
-    named, family = options.assumed("template"), _stated_family(checkpoint)
+    named, family = _stated_template(checkpoint, options), _stated_family(checkpoint)
     return [
         template
         for template in discover()
         if checkpoint.format in template.formats
         and named in {None, template.name}
+        and bool(options.arch) == (template.rank is Rank.STATED)
         and (family is None or template.family is None or family == template.family.value)
+        and (named or template.rank <= Rank.DECLARED or _may_stand_in(checkpoint, template))
     ]
+
+
+def _may_stand_in(checkpoint: Checkpoint, template: Template) -> bool:
+    """Whether a template may go by the weights: not where a configuration names another architecture."""
+    allowed = stand_ins(checkpoint.description) if checkpoint.described_by == "config.json" else None
+    return allowed is None or template.name in allowed
+
+
+def _stated_template(checkpoint: Checkpoint, options: Options) -> str | None:
+    described = None if checkpoint.described_by == "config.json" else checkpoint.description.get("template")
+    return options.assumed("template") or described
 
 
 def _stated_family(checkpoint: Checkpoint) -> str | None:
@@ -71,23 +88,28 @@ def _stated_family(checkpoint: Checkpoint) -> str | None:
 def _several(checkpoint: Checkpoint, fitting: Sequence[Profile]) -> OpenQuestion:
     names = [profile.template for profile in fitting]
     return OpenQuestion(
-        f"{checkpoint.path.name}: the weights fit {' and '.join(names)}, and do not show which",
+        f"{checkpoint.name}: the weights fit {' and '.join(names)}, and do not show which",
         hint=" or ".join(f"--assume template={name}" for name in names),
         candidates=[{"template": name} for name in names],
     )
 
 
 def _nearest(checkpoint: Checkpoint, options: Options, mismatches: Sequence[tuple[Template, Mismatch]]) -> UnknownModel:
+    if not mismatches and options.arch:
+        return UnknownModel(
+            f"{checkpoint.name}: an {checkpoint.format} file holds its own graph; --arch is for files of weights",
+            hint="leave --arch out",
+        )
     if not mismatches:
         return UnknownModel(
-            f"{checkpoint.path.name}: no template {options.assumed('template')!r} reads {checkpoint.format} files",
+            f"{checkpoint.name}: no template {options.assumed('template')!r} reads {checkpoint.format} files",
             hint=f"--assume template=NAME, one of {', '.join(template.name for template in discover())}",
         )
     template, nearest = max(mismatches, key=lambda pair: pair[1].explained)
     stated = _stated_family(checkpoint)
     says = f"{checkpoint.described_by} says" if stated else "no family explains the weights; the nearest is"
     return UnknownModel(
-        f"{checkpoint.path.name}: {says} {template.name}, but {nearest.why}",
+        f"{checkpoint.name}: {says} {template.name}, but {nearest.why}",
         hint=nearest.hint
         or "export the model to ONNX, which holds the graph: torch.onnx.export(model.eval(), (x,), F)",
     )
@@ -115,7 +137,8 @@ def build(checkpoint: Checkpoint, profile: Profile, options: Options, device: to
     module = module.eval().requires_grad_(False).to(device)
     _probe(checkpoint, module, profile, device)
     dense = None if built.dense is None else _moved(built.dense, device)
-    return Target(module=module, profile=profile, dense=dense)
+    shown = examined(profile, trace(module.net, noise(profile.input_shape).to(device)))
+    return Target(module=module, profile=shown, dense=dense)
 
 
 def _moved(dense: DenseStack, device: torch.device | str) -> DenseStack:
@@ -135,12 +158,12 @@ def _probe(checkpoint: Checkpoint, module: FromPixels, profile: Profile, device:
             logits = module(torch.full((2, *profile.input_shape), 0.5, device=device))
     except (RuntimeError, ValueError, IndexError) as error:
         raise LoadError(
-            f"{checkpoint.path.name} does not run on images of {shape}: {(str(error).splitlines() or [''])[0][:120]}",
+            f"{checkpoint.name} does not run on images of {shape}: {(str(error).splitlines() or [''])[0][:120]}",
             hint="--input-shape C,H,W gives the size it was trained for",
         ) from error
     if logits.shape != (2, profile.outputs) or not logits.isfinite().all():
         raise LoadError(
-            f"{checkpoint.path.name} returned {tuple(logits.shape)} for two images of {shape}, or numbers that are not "
+            f"{checkpoint.name} returned {tuple(logits.shape)} for two images of {shape}, or numbers that are not "
             f"finite; (2, {profile.outputs}) was expected",
             hint="privaudit inspect shows what was assumed; --mean, --std and --assume correct it",
         )
