@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -34,6 +35,9 @@ from auditcli.families._marks import (
 if TYPE_CHECKING:
     from torch import Tensor
 
+_BEGINNING = 4_096
+"""Values kept of what is not one vector an image."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -42,7 +46,7 @@ class Step:
     kind: str
     """`linear`, `convolution` or `batch norm`."""
     read: Tensor
-    """What it read from the data."""
+    """What it read from the data: (n, features), or where that is more than a vector an image, the first values."""
     returned: Tensor
     weight: Tensor
     """(out, in, ...) of a layer; the factor of a batch norm."""
@@ -98,8 +102,8 @@ def trace(net: nn.Module, images: Tensor) -> Trace:
         Exception: what the network raises.
     """
     watcher = _Watcher(net, images)
-    # A path without gradients would take fused operators, in which nothing can be seen.
-    with torch.enable_grad(), watcher:
+    # A path without gradients would take fused operators, in which nothing can be seen; what it saves is of no use.
+    with torch.enable_grad(), saved_tensors_hooks(lambda _: None, _never), watcher:
         output = net(watcher.images)
     mark = watcher.marks.get(output, Mark(degree=None))
     return Trace(
@@ -130,6 +134,11 @@ class _Watcher(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         """Nothing here is compiled, and torch would import its compiler for seconds to say so."""
         return False
+
+    def _kept(self, tensor: Tensor) -> Tensor:
+        """What a layer read or returned, as it was: activations often write over it. A beginning, but of vectors."""
+        vectors = tensor.ndim == 2 and len(tensor) == len(self.images)
+        return (tensor if vectors else tensor.flatten()[:_BEGINNING]).detach().clone()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         call = Call(func.__name__.split(".")[0], args, dict(kwargs or {}))
@@ -194,8 +203,8 @@ class _Watcher(TorchDispatchMode):
         self.steps.append(
             Step(
                 kind="convolution" if convolution else "linear",
-                read=_kept(read),
-                returned=_kept(out),
+                read=self._kept(read),
+                returned=self._kept(out),
                 weight=(weight if convolution or turned or weight.ndim != 2 else weight.T).detach(),
                 bias=None if bias is None else bias[0].detach(),
                 first=mark.affine,
@@ -218,7 +227,7 @@ class _Watcher(TorchDispatchMode):
             return
         step = self.steps[index]
         if step.kind == "linear" and other.numel() == len(step.weight) and other.shape[-1] == other.numel():
-            self.steps[index] = replace(step, bias=other.detach().reshape(-1), returned=_kept(out))
+            self.steps[index] = replace(step, bias=other.detach().reshape(-1), returned=self._kept(out))
 
     def _batch_norm(self, call: Call, before: list[Mark], out: Tensor) -> None:
         read, weight, bias, mean, variance = call.args[:5]
@@ -229,8 +238,8 @@ class _Watcher(TorchDispatchMode):
         self.steps.append(
             Step(
                 kind="batch norm",
-                read=_kept(read),
-                returned=_kept(out),
+                read=self._kept(read),
+                returned=self._kept(out),
                 weight=torch.ones_like(mean) if weight is None else weight.detach(),
                 bias=None if bias is None else bias.detach(),
                 first=before[0].affine,
@@ -242,6 +251,5 @@ class _Watcher(TorchDispatchMode):
         )
 
 
-def _kept(tensor: Tensor) -> Tensor:
-    """What a layer read or returned, as it was: activations often write over it."""
-    return tensor.detach().clone() if tensor.ndim == 2 else tensor.detach()
+def _never(_: object) -> Tensor:
+    raise RuntimeError("a network that differentiates while it runs cannot be followed")
