@@ -70,9 +70,9 @@ def rebuilt(
     target = build(checkpoint, profile, options)
     images = torch.rand(2, channels, side, side, generator=torch.Generator().manual_seed(1), requires_grad=True)
     ours, theirs = target(images), original((images - 0.4) / 0.3)
-    (gradient,) = torch.autograd.grad(ours.square().sum(), images, create_graph=True)
-    (wanted,) = torch.autograd.grad(theirs.square().sum(), images)
-    # Relative: in deep networks with such weights the squares alone overflow.
+    size = theirs.detach().norm()  # In deep networks with such weights the squares of squares overflow without it.
+    (gradient,) = torch.autograd.grad((ours / size).square().sum(), images, create_graph=True)
+    (wanted,) = torch.autograd.grad((theirs / size).square().sum(), images)
     (second,) = torch.autograd.grad((gradient / gradient.detach().norm()).square().sum(), images)
     return Rebuilt(
         profile=target.profile,
