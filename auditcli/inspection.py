@@ -11,6 +11,7 @@ from auditcli.families import Options, build
 from auditcli.hypotheses import resolve
 from auditcli.loading import load, stored_types
 from auditcli.report import schema
+from auditcli.threads import one_thread
 from auditcli.types import Checkpoint, Profile
 
 if TYPE_CHECKING:
@@ -58,8 +59,10 @@ def inspect(
         arch=arch,
         arch_arguments=arch_arguments or {},
     )
-    profile, options = resolve(checkpoint, options, reference=reference, controls=controls)
-    target = build(checkpoint, profile, options)
+    # A single image is run: several threads cost seconds where another process wants the cores, and save little.
+    with one_thread():
+        profile, options = resolve(checkpoint, options, reference=reference, controls=controls)
+        target = build(checkpoint, profile, options)
     model = describe(checkpoint, target.profile)
     return model.model_copy(update={"tensors": tuple(_tensors(checkpoint, target.profile))}) if tensors else model
 

@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "report": {"report", "types", "errors", "resources"},
     "terminal": {"report", "types", "errors"},
     "hypotheses": {"hypotheses", "families", "images", *BASE},
-    "inspection": {"loading", "families", "hypotheses", "report", *BASE},
+    "inspection": {"threads", "loading", "families", "hypotheses", "report", *BASE},
     "describing": {"loading", "families", "destination", *BASE},
     "effort": {"types"},
     "device": {"errors"},

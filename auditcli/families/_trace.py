@@ -46,7 +46,7 @@ class Step:
     kind: str
     """`linear`, `convolution` or `batch norm`."""
     read: Tensor
-    """What it read from the data: (n, features), or where that is more than a vector an image, the first values."""
+    """What it read from the data: (n, features), or where that is no vector an image, its first values, (1, k)."""
     returned: Tensor
     weight: Tensor
     """(out, in, ...) of a layer; the factor of a batch norm."""
@@ -137,8 +137,9 @@ class _Watcher(TorchDispatchMode):
 
     def _kept(self, tensor: Tensor) -> Tensor:
         """What a layer read or returned, as it was: activations often write over it. A beginning, but of vectors."""
-        vectors = tensor.ndim == 2 and len(tensor) == len(self.images)
-        return (tensor if vectors else tensor.flatten()[:_BEGINNING]).detach().clone()
+        several = tensor.ndim > 1 and len(tensor) == len(self.images)
+        vectors = several and tensor[0].numel() == max(tensor.shape[1:])
+        return (tensor if vectors else tensor.flatten()[None, :_BEGINNING]).detach().clone()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         call = Call(func.__name__.split(".")[0], args, dict(kwargs or {}))
