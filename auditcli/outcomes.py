@@ -12,6 +12,7 @@ import torch
 
 from auditcli.attacks import run
 from auditcli.errors import AttackError
+from auditcli.membership import Query
 from auditcli.scoring.matching import similarity
 from auditcli.scoring.membership import signal_finding
 from auditcli.threads import one_thread
@@ -19,7 +20,17 @@ from auditcli.threads import one_thread
 if TYPE_CHECKING:
     from auditcli.attacks import Attack
     from auditcli.membership import Signal
-    from auditcli.types import Budget, Reconstruction, Sample, SignalFinding, Similarity, Target, Trait, Watcher
+    from auditcli.types import (
+        Budget,
+        Reconstruction,
+        Sample,
+        Shadows,
+        SignalFinding,
+        Similarity,
+        Target,
+        Trait,
+        Watcher,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,34 +101,74 @@ def attempt(
 
 
 def measure(
-    signal: Signal, target: Target, members: Sample | None, controls: Sample | None, device: torch.device, *, seed: int
+    signal: Signal,
+    target: Target,
+    members: Sample | None,
+    controls: Sample | None,
+    device: torch.device,
+    *,
+    seed: int,
+    shadows: Shadows | None = None,
 ) -> SignalOutcome:
     """Score members and controls by a signal, and say how well it tells them apart.
 
     Labels are used only where both samples have them: else labelled members and unlabelled controls would be scored by
     two different rules.
 
+    Args:
+        signal: What to measure.
+        target: What to measure it on.
+        members: Images it was trained on, or None.
+        controls: Images it never saw, or None; no shadow model was trained on them either.
+        device: Of the target.
+        seed: Of the order in which the signal sees the images, and of its own draws.
+        shadows: Shadow models, or None.
+
     Returns:
-        `skipped` where the model lacks what the signal needs, or one of the samples is missing.
+        `skipped` where the model lacks what the signal needs, or one of the samples or the shadow models are missing.
     """
     if lacking := signal.missing(target.profile):
         return SignalOutcome(signal, "skipped", _needs(lacking, target))
+    if signal.shadows and shadows is None:
+        return SignalOutcome(signal, "skipped", "needs shadow models, which --shadows K trains")
     if members is None or controls is None:
         missing = " and ".join(
             name for name, sample in (("members", members), ("controls", controls)) if sample is None
         )
         return SignalOutcome(signal, "skipped", f"needs members and controls; no {missing} were given")
-    labelled = members.labels is not None and controls.labels is not None
     try:
         with one_thread():
-            scores = [
-                signal.scores(target, sample.images.to(device), sample.labels if labelled else None).tolist()
-                for sample in (members, controls)
-            ]
+            scores = _scores(signal, target, (members, controls), device, seed, shadows)
         finding = signal_finding(signal.name, scores[0], scores[1], seed=seed)
     except AttackError as error:
         return SignalOutcome(signal, "failed", error.message)
     return SignalOutcome(signal, "scored", finding=finding)
+
+
+def _scores(
+    signal: Signal,
+    target: Target,
+    samples: tuple[Sample, Sample],
+    device: torch.device,
+    seed: int,
+    shadows: Shadows | None,
+) -> tuple[list[float], list[float]]:
+    """One score an image of each sample; the signal sees the images of both in one random order."""
+    images = torch.cat([sample.images for sample in samples])
+    known = [sample.labels for sample in samples if sample.labels is not None]
+    labels = torch.cat(known) if len(known) == len(samples) else None
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    query = Query(
+        target=target,
+        images=images[order].to(device),
+        labels=None if labels is None else labels[order],
+        seed=seed,
+        shadows=shadows if signal.shadows else None,
+    )
+    scores = torch.empty(len(images), dtype=torch.float64)
+    scores[order] = signal.scores(query).double().cpu()
+    near, far = scores.split([len(sample) for sample in samples])
+    return near.tolist(), far.tolist()
 
 
 def _needs(lacking: frozenset[Trait], target: Target) -> str:

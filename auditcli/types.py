@@ -250,6 +250,18 @@ class Sample:
         return len(self.ids)
 
 
+@dataclass(frozen=True, slots=True)
+class Shadows:
+    """Models of the target's architecture, each trained on a random part of a population of controls."""
+
+    targets: tuple[Target, ...]
+    """K shadow models."""
+    population: Sample
+    """The controls they were trained on; they are never compared with members."""
+    seen: Tensor
+    """(K, n) bool: whether a model was trained on an image of the population."""
+
+
 # ---- attacks: Target -> Reconstruction ------------------------------------------------------------------------------
 
 

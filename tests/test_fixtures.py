@@ -18,7 +18,7 @@ from auditcli.effort import EFFORTS
 from auditcli.families import Options, build, identify
 from auditcli.images import read_sample
 from auditcli.loading import load
-from auditcli.membership import all_signals
+from auditcli.membership import Query, all_signals
 from auditcli.scoring.matching import similarity
 from auditcli.scoring.membership import auc_interval
 from auditcli.scoring.significance import recovery
@@ -57,7 +57,9 @@ def sample(name: str, role: str) -> Sample:
 def scores(name: str, signal: str, role: str) -> list[float]:
     found = next(one for one in all_signals() if one.name == signal)
     images = sample(name, role)
-    values: list[float] = found.scores(target(ENTRIES[name]["model"]), images.images, images.labels).tolist()
+    values: list[float] = found.scores(
+        Query(target=target(ENTRIES[name]["model"]), images=images.images, labels=images.labels)
+    ).tolist()
     return values
 
 

@@ -1,4 +1,7 @@
-"""What a membership signal is (`Signal`, made by `@signal`), and how those in this folder are found (`all_signals`)."""
+"""What a membership signal is and is asked, and how those in this folder are found.
+
+Public names: `Signal` (made by `@signal`), `Query`, `all_signals`.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,36 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from auditcli.plugins import discover
-from auditcli.types import Profile, Target, Trait
+from auditcli.types import Profile, Trait
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Scores = Callable[["Target", "Tensor", "Tensor | None"], "Tensor"]
-"""(target, images (n, c, h, w), labels (n,) or None) -> (n,) scores."""
+    from auditcli.types import Shadows, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a signal is asked: which of these images was the target trained on?
+
+    Members and controls stand in one random order, so that no signal can know which is which. A score may rest on the
+    other images too, as long as it does not rest on their order: then members and controls stay exchangeable where
+    nothing leaks.
+    """
+
+    target: Target
+    images: Tensor
+    """(n, c, h, w) in [0, 1], on the device of the target."""
+    labels: Tensor | None = None
+    """(n,) int64 class indices on the CPU, where they are known of all images."""
+    seed: int = 0
+    """Of all random draws."""
+    shadows: Shadows | None = None
+    """Present for signals that ask for shadow models; none of these images is among those they were trained on."""
+
+
+Scores = Callable[[Query], "Tensor"]
+"""Query of n images -> (n,) scores, higher = more likely a member."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +52,18 @@ class Signal:
     paper: str
     requires: frozenset[Trait]
     scores: Scores
+    shadows: bool = False
+    """It compares the target with shadow models, and is skipped where there are none."""
 
     def missing(self, profile: Profile) -> frozenset[Trait]:
         """What the signal needs and the model has not."""
         return self.requires - profile.traits
 
 
-def signal(*, paper: str, requires: frozenset[Trait] = frozenset()) -> Callable[[Scores], Signal]:
-    """Make a function (target, images, labels) -> scores a `Signal` of its name and first docstring line."""
+def signal(
+    *, paper: str, requires: frozenset[Trait] = frozenset(), shadows: bool = False
+) -> Callable[[Scores], Signal]:
+    """Make a function from a `Query` to scores a `Signal` of its name and first docstring line."""
 
     def decorate(scores: Scores) -> Signal:
         return Signal(
@@ -42,6 +72,7 @@ def signal(*, paper: str, requires: frozenset[Trait] = frozenset()) -> Callable[
             paper=paper,
             requires=requires,
             scores=scores,
+            shadows=shadows,
         )
 
     return decorate

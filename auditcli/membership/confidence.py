@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from auditcli.membership._signal import signal
-from auditcli.types import Target
+from auditcli.membership._signal import Query, signal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,7 +15,7 @@ _BATCH = 256
 
 
 @signal(paper="arXiv:1709.01604, arXiv:2112.03570")
-def confidence(target: Target, images: Tensor, labels: Tensor | None) -> Tensor:
+def confidence(query: Query) -> Tensor:
     """Scores how sure the model is of the label, as the margin that the loss is a function of.
 
     The score is `log(p_y / (1 - p_y)) = f_y - logsumexp_{j != y} f_j`, which orders images exactly as the
@@ -24,9 +23,7 @@ def confidence(target: Target, images: Tensor, labels: Tensor | None) -> Tensor:
     the predicted class.
 
     Args:
-        target: Any classifier.
-        images: (n, c, h, w) in [0, 1].
-        labels: (n,) class indices, or None.
+        query: Of any classifier.
 
     Returns:
         (n,) margins, higher = more likely a member.
@@ -36,9 +33,9 @@ def confidence(target: Target, images: Tensor, labels: Tensor | None) -> Tensor:
         the logit scaling.
     """
     with torch.no_grad():
-        logits = torch.cat([target(batch) for batch in images.split(_BATCH)])
+        logits = torch.cat([query.target(batch) for batch in query.images.split(_BATCH)])
     if logits.shape[1] == 1:
         logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
-    chosen = logits.argmax(dim=1) if labels is None else labels.to(logits.device)
+    chosen = logits.argmax(dim=1) if query.labels is None else query.labels.to(logits.device)
     own = torch.nn.functional.one_hot(chosen, logits.shape[1]).bool()
     return logits[own] - logits.masked_fill(own, -torch.inf).logsumexp(dim=1)
