@@ -11,7 +11,7 @@ Pixels are float32 in [0, 1]; `seconds`, `steps` and `bytes` name their unit; ev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -128,6 +128,9 @@ class Trait(StrEnum):
     SMALL_HEAD = "small-head"
     """Most parameters make one vector of features, and a last linear layer with few reads it. Whether the others were
     frozen in training is not in a file."""
+    HEAD = "head"
+    """The last layers are a chain of linear layers and one activation on one vector of features an image, and others
+    make the features; `Target.head` holds both. Whether the others were frozen in training is not in a file."""
     SOFTMAX_OUTPUT = "softmax-output"
     """The file's graph ends in a softmax; `Target` returns log-probabilities instead."""
 
@@ -213,6 +216,41 @@ class DenseStack:
 
 
 @dataclass(frozen=True, slots=True)
+class WeightSpan:
+    """Right singular directions of `A = [W1 b1]` that stand above the noise of the initial weights."""
+
+    basis: Tensor
+    """(d + 1, r) orthonormal; the last row belongs to the bias, that is, to the constant input 1."""
+    values: Tensor
+    """(r,) singular values, falling."""
+    image: Tensor
+    """(h, r) `A @ basis`."""
+    rank: int
+    """Directions above the edge; `basis` may hold more where a caller asked for more."""
+    edge: float
+    """Largest singular value the initial weights explain."""
+
+    def coordinates(self, inputs: Tensor) -> Tensor:
+        """Coordinates (n, r) of `[x, 1]` in the basis, for flat inputs (n, d)."""
+        return inputs @ self.basis[:-1] + self.basis[-1]
+
+    def residual(self, inputs: Tensor) -> Tensor:
+        """Share (n,) of `|[x, 1]|^2` that lies outside the span, in [0, 1], for flat inputs (n, d)."""
+        total = inputs.square().sum(dim=1) + 1
+        return (1 - self.coordinates(inputs).square().sum(dim=1) / total).clamp_min(0)  # rounding ends below 0
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The fully connected layers at the end of a network, and what they read."""
+
+    features: Callable[[Tensor], Tensor]
+    """Images (n, c, h, w) in [0, 1] -> (n, f), what the first of the layers reads."""
+    dense: DenseStack
+    """`weights[0]` is (h, f) and reads the features; the last returns the logits, before a softmax if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """An executable model: `target(images)` maps float images (n, c, h, w) in [0, 1] to logits (n, outputs)."""
 
@@ -221,6 +259,10 @@ class Target:
     profile: Profile
     dense: DenseStack | None = None
     """Present exactly when `Trait.DENSE` is."""
+    head: Head | None = None
+    """Present exactly when `Trait.HEAD` is."""
+    span: WeightSpan | None = None
+    """Span of the first layer where a caller has it already; it must be that of `dense`. See `weights.span`."""
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits (n, outputs) of images (n, c, h, w) in [0, 1]."""
@@ -260,6 +302,37 @@ class Shadows:
     """The controls they were trained on; they are never compared with members."""
     seen: Tensor
     """(K, n) bool: whether a model was trained on an image of the population."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An image of the auditor that takes no part in any comparison."""
+
+    id: str
+    role: str
+    """`member` or `control`."""
+    like: str
+    """Id of the image it is a copy of, in the same sample for `repeat`, in the other one for `near copy`."""
+    why: str
+    """`repeat` or `near copy`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparability:
+    """Whether members and controls are of one kind, but for training."""
+
+    blind: Test | None
+    """Does a classifier that sees the images and never the model tell them apart?"""
+    auc: float | None
+    """Of that classifier, cross-fitted."""
+    tells: tuple[str, ...] = ()
+    """What it tells them apart by, in words, where it does."""
+    left_out: tuple[LeftOut, ...] = ()
+    accuracy_members: float | None = None
+    """Share of the labelled members that the model is right on."""
+    accuracy_controls: float | None = None
+    has_power: bool = True
+    """Whether the classifier could have found any difference in so few images."""
 
 
 # ---- attacks: Target -> Reconstruction ------------------------------------------------------------------------------
@@ -383,6 +456,19 @@ class MemberFinding:
 
 
 @dataclass(frozen=True, slots=True)
+class Exposure:
+    """How far one member stands out among the controls by a membership signal."""
+
+    id: str
+    score: float
+    """Of the signal, in its own unit; higher = more likely a member."""
+    p_value: float
+    """Rank among the controls."""
+    q_value: float
+    """Benjamini-Hochberg over the members."""
+
+
+@dataclass(frozen=True, slots=True)
 class SignalFinding:
     """What a membership signal tells apart."""
 
@@ -395,6 +481,10 @@ class SignalFinding:
     """(fpr, tpr) corners from (0, 0) to (1, 1)."""
     n_members: int
     n_controls: int
+    exposed: tuple[Exposure, ...] = ()
+    """The members that stand out most, the most exposed first."""
+    named: int = 0
+    """Members that stand out one by one, at q of at most 0.05."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,21 +510,30 @@ class Evidence:
     reproduced to tell which: no finding, and no absence of one."""
     directions: int = 0
     """Directions of the first layer above the noise of its initial weights: no fewer than the images it can hold."""
+    persistent: int | None = None
+    """Of the reproduced images, those that a run from another kind of start also finds; None where not measured."""
+    shuffled_persistent: int | None = None
+    """The same on shuffled weights."""
+    verified: int | None = None
+    """Of the reproduced images, those the first layer cannot do without, by more than any decoy; see `verification`."""
 
 
 @dataclass(frozen=True, slots=True)
 class PositiveControl:
-    """Whether the same procedure, at the same budget, finds the leak of a shipped leaky model."""
+    """Whether the same procedure, at the same budget, finds the leak of a model that leaks."""
 
     kind: str
     """`reconstruction` or `membership`."""
     method: str
     """Name of the attack or signal that was checked."""
     fixture: str
+    """Name of the shipped model, or what the model is."""
     recovered: int
     of: int
     passed: bool
     detail: str
+    matched: bool = False
+    """It was run on a copy of this very model, overfitted on controls; `fixture` says so in words."""
 
 
 class Level(StrEnum):
@@ -466,3 +565,58 @@ class Verdict:
     next_steps: tuple[str, ...]
     """The cheapest things to add where the answer is inconclusive or weak."""
     mitigations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTest:
+    """What one test of the family can say at best."""
+
+    name: str
+    """`reconstruction`, `signal` or `shadow signal`."""
+    n_members: int
+    n_controls: int
+    """Compared with the members: those that train shadow models are not."""
+    least_p: float
+    """The smallest p-value that these samples can reach."""
+    significant: bool
+    """It survives Holm's correction as the smallest of all p-values."""
+    detectable_auc: float | None
+    """True area under the ROC that is found with 80% power; None where not even full separation is significant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an audit with so many images can establish at best, before it starts."""
+
+    n_members: int
+    n_controls: int
+    shadow_controls: int
+    """Controls left to compare with where the others train shadow models; 0 without shadow models."""
+    n_tests: int
+    """In one family, corrected together."""
+    alpha: float
+    """Family-wise error rate."""
+    tests: tuple[PlannedTest, ...]
+    """Empty without members or controls."""
+    controls_to_flag_one: int
+    """Controls it takes to flag a single member; 0 without members."""
+    flagged_together: int | None
+    """Members that must stand out together to be flagged; None where no number of them can be."""
+    recovered_together: int | None
+    """Members above every control that make the reconstruction test significant; None where no number does."""
+    levels: tuple[Level, ...]
+    """Those that can be given, the worst first."""
+    without_images: bool
+    """Only the weights can establish anything: members or controls are missing."""
+    best_tpr: float | None
+    """Lower bound of the true-positive rate at 1% false positives where all members stand out; None: not resolved."""
+    best_auc: float | None
+    """Lower bound of the AUC where members and controls separate fully."""
+    moderate_auc: float | None
+    """The smallest AUC that, if observed, has a lower bound of 0.60 or more; None where none has."""
+    resolved_rates: tuple[float, ...]
+    """False-positive rates at which a true-positive rate can be stated."""
+    bounded_rates: tuple[float, ...]
+    """False-positive rates at which it has a lower bound above 0."""
+    sentences: tuple[str, ...]
+    """The limits in words, the worst first, with the images to add."""

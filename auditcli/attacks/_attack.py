@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from auditcli.errors import UsageError
 from auditcli.plugins import discover
 from auditcli.types import Profile, Step, Trait
 
@@ -30,7 +31,7 @@ class Attack:
     steps: Steps
     """`steps(target, budget, rng, **settings)` yields guesses without end; the driver stops it."""
     settings: Mapping[str, Any]
-    """Defaults of its own settings, recorded in the report."""
+    """Its own settings, recorded in the report; the defaults unless `with_settings` changed them."""
     negative_control: bool = False
     """It never looks at the weights: any leak it finds is a fault of the calibration."""
 
@@ -39,8 +40,21 @@ class Attack:
         return self.requires - profile.traits
 
     def start(self, target: Target, budget: Budget, rng: torch.Generator) -> Iterator[Step]:
-        """Its steps with the default settings."""
-        return self.steps(target, budget, rng)
+        """Its steps with its settings."""
+        return self.steps(target, budget, rng, **self.settings)
+
+    def with_settings(self, **changed: Any) -> Attack:
+        """The same attack with other settings, which are recorded like the defaults.
+
+        Raises:
+            UsageError: it has no setting of that name.
+        """
+        if unknown := changed.keys() - self.settings.keys():
+            raise UsageError(
+                f"{self.name} has no setting {', '.join(sorted(unknown))}",
+                hint=f"it has {', '.join(self.settings)}" if self.settings else "it has no settings at all",
+            )
+        return replace(self, settings=MappingProxyType({**self.settings, **changed}))
 
 
 def attack(

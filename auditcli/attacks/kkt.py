@@ -78,7 +78,7 @@ def kkt(
     dense, profile = target.dense, target.profile
     if dense is None:
         raise TypeError("a target with Trait.DENSE has no dense stack")
-    weights = span(dense, at_least=2 * profile.classes)
+    weights = target.span or span(dense, at_least=2 * profile.classes)
     n = min(budget.candidates, 2 * weights.basis.shape[1])
     sides = Sides.balanced(n, profile.classes)
     mean, std = _normalisation(profile, dense)

@@ -1,12 +1,22 @@
 """What the weights of a dense network say by themselves: the span of its first layer, and gradients at that layer.
 
-Public names: `WeightSpan`, `span`, `margin_gradients`, `Sides`, `explained`, `flat_inputs`, `shuffled`.
+Public names: `span`, `margin_gradients`, `Sides`, `explained`, `leave_one_out`, `flat_inputs`,
+`shuffled`, `shuffled_target`.
 """
 
-from auditcli.weights.explained import explained
+from auditcli.weights.explained import explained, leave_one_out
 from auditcli.weights.inputs import flat_inputs
 from auditcli.weights.margin import Sides, margin_gradients
-from auditcli.weights.shuffle import shuffled
-from auditcli.weights.span import WeightSpan, span
+from auditcli.weights.shuffle import shuffled, shuffled_target
+from auditcli.weights.span import span
 
-__all__ = ["Sides", "WeightSpan", "explained", "flat_inputs", "margin_gradients", "shuffled", "span"]
+__all__ = [
+    "Sides",
+    "explained",
+    "flat_inputs",
+    "leave_one_out",
+    "margin_gradients",
+    "shuffled",
+    "shuffled_target",
+    "span",
+]

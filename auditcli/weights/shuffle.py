@@ -1,6 +1,6 @@
 """The null of everything said about weights alone: the same weights, with the link between layers cut.
 
-Public name: `shuffled`.
+Public names: `shuffled`, `shuffled_target`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from auditcli.types import DenseStack
+    from torch import Tensor
+
+    from auditcli.types import DenseStack, Target
 
 
 def shuffled(dense: DenseStack, rng: torch.Generator) -> DenseStack:
@@ -20,7 +22,30 @@ def shuffled(dense: DenseStack, rng: torch.Generator) -> DenseStack:
     The spectrum and the row space of the first layer stay; what ties a row to the weights that read it is gone. So
     whatever an attack finds here comes from the span and from images being images, not from the KKT condition.
     """
-    order = torch.randperm(len(dense.weights[0]), generator=rng).to(dense.weights[0].device)
+    return _permuted(dense, _order(dense, rng))
+
+
+def shuffled_target(target: Target, rng: torch.Generator) -> Target:
+    """The target with its dense network shuffled, and its span, where it has one, carried along.
+
+    A permutation of rows leaves singular values and right singular directions as they are, so that no second singular
+    value decomposition is due. What the target answers when called stays that of the true weights.
+
+    Raises:
+        ValueError: the target is no dense network.
+    """
+    if target.dense is None:
+        raise ValueError("only a target with a dense stack has rows to shuffle")
+    order = _order(target.dense, rng)
+    span = None if target.span is None else replace(target.span, image=target.span.image[order])
+    return replace(target, dense=_permuted(target.dense, order), span=span)
+
+
+def _order(dense: DenseStack, rng: torch.Generator) -> Tensor:
+    return torch.randperm(len(dense.weights[0]), generator=rng).to(dense.weights[0].device)
+
+
+def _permuted(dense: DenseStack, order: Tensor) -> DenseStack:
     first = dense.biases[0]
     return replace(
         dense,

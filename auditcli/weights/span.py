@@ -2,12 +2,11 @@
 
 Every gradient step adds combinations of `[x_i, 1]` over training inputs x_i to the rows of `A = [W1 b1]`, so up to the
 initial weights the row space of A is the span of the training inputs. What is left of the initial weights is a floor of
-singular values that ends at the Marchenko-Pastur edge. Public names: `WeightSpan`, `span`.
+singular values that ends at the Marchenko-Pastur edge. Public name: `span`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from math import pi, sqrt
 from typing import TYPE_CHECKING
@@ -15,42 +14,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from auditcli.types import WeightSpan
 
+if TYPE_CHECKING:
     from auditcli.types import DenseStack
 
 _QUANTILE = 0.25
 """The noise is read off the lower quartile of the singular values: right while under three quarters are signal."""
-_MARGIN = 1.02
-"""The largest singular value of pure noise fluctuates around the edge by a percent at the sizes of first layers."""
+_TRACY_WIDOM = 2.02
+"""Value that the scaled square of the largest singular value of pure noise stays below in 99% of draws."""
+_ESTIMATE = 4.0
+"""How far the estimated noise may be off, in units of `ratio^2 / small`: measured on pure noise, worst where square."""
 _PRECISION = 1e-6
 """Relative to the largest singular value; below it, float32 weights hold rounding alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class WeightSpan:
-    """Right singular directions of `A = [W1 b1]` that stand above the noise of the initial weights."""
-
-    basis: Tensor
-    """(d + 1, r) orthonormal; the last row belongs to the bias, that is, to the constant input 1."""
-    values: Tensor
-    """(r,) singular values, falling."""
-    image: Tensor
-    """(h, r) `A @ basis`."""
-    rank: int
-    """Directions above the edge; `basis` may hold more where a caller asked for more."""
-    edge: float
-    """Largest singular value the initial weights explain."""
-
-    def coordinates(self, inputs: Tensor) -> Tensor:
-        """Coordinates (n, r) of `[x, 1]` in the basis, for flat inputs (n, d)."""
-        return inputs @ self.basis[:-1] + self.basis[-1]
-
-    def residual(self, inputs: Tensor) -> Tensor:
-        """Share (n,) of `|[x, 1]|^2` that lies outside the span, in [0, 1], for flat inputs (n, d)."""
-        total = inputs.square().sum(dim=1) + 1
-        return (1 - self.coordinates(inputs).square().sum(dim=1) / total).clamp_min(0)  # rounding ends below 0
 
 
 def span(dense: DenseStack, *, at_least: int = 0) -> WeightSpan:
@@ -64,8 +40,9 @@ def span(dense: DenseStack, *, at_least: int = 0) -> WeightSpan:
         The span; `rank` counts the directions above the noise, `basis` holds `max(rank, at_least)` of them.
 
     Reference:
-        Marchenko and Pastur 1967 for the edge `s (sqrt(h) + sqrt(d + 1))` of noise with standard deviation s; the
-        estimate of s from a quantile follows Gavish and Donoho 2014, arXiv:1305.5870, who use the median. We use the
+        Marchenko and Pastur 1967 for the edge `s (sqrt(h) + sqrt(d + 1))` of noise with standard deviation s;
+        Johnstone 2001, doi:10.1214/aos/1009210544, for how far the largest singular value lies beyond it; the estimate
+        of s from a quantile follows Gavish and Donoho 2014, arXiv:1305.5870, who use the median. We use the
         lower quartile, since training may fill more than half of the directions.
     """
     weight, bias = dense.weights[0], dense.biases[0]
@@ -74,7 +51,7 @@ def span(dense: DenseStack, *, at_least: int = 0) -> WeightSpan:
     _, values, rows = torch.linalg.svd(matrix, full_matrices=False)
     small, large = sorted(matrix.shape)
     noise = float(values.quantile(_QUANTILE)) / sqrt(large * _noise_quantile(small / large))
-    edge = max(noise * (sqrt(small) + sqrt(large)) * _MARGIN, float(values[0]) * _PRECISION)
+    edge = max(noise * _largest(small, large), float(values[0]) * _PRECISION)
     rank = int((values > edge).sum())
     kept = min(max(rank, at_least), small)
     basis = rows[:kept].T.to(weight.dtype).contiguous()
@@ -85,6 +62,13 @@ def span(dense: DenseStack, *, at_least: int = 0) -> WeightSpan:
         rank=rank,
         edge=edge,
     )
+
+
+def _largest(small: int, large: int) -> float:
+    """What the largest singular value of unit noise stays below in about 99% of draws, its variance estimated."""
+    a, b = sqrt(small - 0.5), sqrt(large - 0.5)
+    square = (a + b) ** 2 + _TRACY_WIDOM * (a + b) * (1 / a + 1 / b) ** (1 / 3)
+    return sqrt(square) * (1 + _ESTIMATE * small / large**2)
 
 
 @cache
