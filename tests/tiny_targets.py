@@ -1,11 +1,13 @@
 """Targets of a few dozen weights, for the tests of attacks, signals and weights."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
 from torch import nn
 
-from auditcli.types import DenseStack, Family, Normalisation, Profile, Target, Trait
+from auditcli.families._pixels import FromPixels
+from auditcli.types import DenseStack, Family, Head, Normalisation, Profile, Target, Trait
 
 DENSE_TRAITS = frozenset({Trait.DENSE, Trait.FIRST_LAYER_LINEAR})
 ACTIVATIONS = {
@@ -85,6 +87,24 @@ def cnn_target(outputs=3, seed=0):
             nn.Linear(4, outputs),
         )
     return _target(module, Family.CNN, (1, 8, 8), outputs, frozenset({Trait.BATCH_NORM}), 0.0, 1.0, None)
+
+
+def headed_target(dense, side=12, seed=0):
+    """A random convolution, fixed, below a dense stack that reads its 144 features."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        backbone = nn.Sequential(nn.Conv2d(1, 16, 5, stride=3, padding=1), nn.Tanh(), nn.AdaptiveAvgPool2d(3))
+    backbone = nn.Sequential(backbone, nn.Flatten()).requires_grad_(False)
+    modules = []
+    for weight, bias in zip(dense.weights, dense.biases, strict=True):
+        linear = nn.Linear(weight.shape[1], len(weight))
+        linear.weight.data, linear.bias.data = weight.clone(), bias.clone()
+        modules += [linear, ACTIVATIONS[dense.activation]]
+    # As `build` wraps a network, so that `families.rebuilt` can cut a copy.
+    module = FromPixels(nn.Sequential(backbone, *modules[:-1]), Normalisation((0.0,), (1.0,)), log_softmax=False)
+    traits, shape = frozenset({Trait.HEAD}), (1, side, side)
+    target = _target(module, Family.CNN, shape, len(dense.weights[-1]), traits, 0.0, 1.0, None)
+    return replace(target, head=Head(backbone, dense))
 
 
 def _target(module, family, shape, outputs, traits, mean, std, dense):

@@ -1,4 +1,6 @@
-"""A traced network as a chain of linear layers, where it is one: `dense_chain`, `difference`, `probes`.
+"""A traced network as a chain of linear layers, where it is one or ends in one.
+
+Public names: `dense_chain`, `last_chains`, `difference`, `disagreement`, `probes`.
 
 The activation is told by what it did to the numbers: the one function of those known that turns what each layer
 returned into what the next one read. So it does not matter how the network spells it.
@@ -37,14 +39,21 @@ def dense_chain(trace: Trace, pixels: Tensor) -> DenseChain | None:
     layers = _layers(trace.steps)
     if layers is None or not _equal(layers[0][0].read.flatten(1), pixels):
         return None
-    pairs = [_between(before, norm, after) for (before, norm), (after, _) in pairwise(layers)]
-    common = set.intersection(*pairs) if pairs else {("identity", False)}
-    names = {name for name, _ in common}
-    if len(names) != 1:
-        return None
-    norm_after = all(after for _, after in common)
-    dense = [Dense(step.weight, step.bias, _norm(norm)) for step, norm in layers]
-    return DenseChain(tuple(dense), names.pop(), norm_after=norm_after)
+    chains = _connected(layers)
+    return chains[0] if len(chains) == 1 else None
+
+
+def last_chains(trace: Trace) -> list[DenseChain]:
+    """The longest chain of linear layers that a trace ends in, on one vector an image.
+
+    Returns:
+        One chain for each activation that explains the numbers; none where the last layer is of another kind.
+    """
+    layers = _last_layers(trace)
+    for begin in range(len(layers)):
+        if chains := _connected(layers[begin:]):
+            return chains
+    return []
 
 
 def probes(input_shape: tuple[int, int, int], seed: int) -> Tensor:
@@ -56,7 +65,11 @@ def probes(input_shape: tuple[int, int, int], seed: int) -> Tensor:
 def difference(chain: DenseChain, net: nn.Module, images: Tensor) -> float:
     """Largest difference of the chain's outputs from the network's, relative to the largest output (at least 1)."""
     with torch.no_grad():
-        ours, theirs = head(chain).eval()(images.flatten(1)), net(images)
+        return disagreement(head(chain).eval()(images.flatten(1)), net(images))
+
+
+def disagreement(ours: Tensor, theirs: Tensor) -> float:
+    """Largest difference of some outputs from others, relative to the largest of those (at least 1)."""
     if ours.shape != theirs.shape:
         return torch.inf
     return float(((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1)).item())
@@ -73,6 +86,30 @@ def _layers(steps: Sequence[Step]) -> list[tuple[Step, Step | None]] | None:
         else:
             return None
     return layers or None
+
+
+def _last_layers(trace: Trace) -> list[tuple[Step, Step | None]]:
+    """Linear layers at the end that read one vector an image, each with the batch norm behind it, if any."""
+    layers: list[tuple[Step, Step | None]] = []
+    norm: Step | None = None
+    for step in reversed(trace.steps):
+        if step.kind == "batch norm" and norm is None:
+            norm = step
+        elif step.kind == "linear" and step.read.shape == (len(trace.output), step.weight.shape[1]):
+            layers.insert(0, (step, norm))
+            norm = None
+        else:
+            break
+    return layers
+
+
+def _connected(layers: Sequence[tuple[Step, Step | None]]) -> list[DenseChain]:
+    """The layers as a chain, once for each activation that leads from every one to the next."""
+    pairs = [_between(before, norm, after) for (before, norm), (after, _) in pairwise(layers)]
+    common = set.intersection(*pairs) if pairs else {("identity", False)}
+    norm_after = all(after for _, after in common)
+    dense = tuple(Dense(step.weight, step.bias, _norm(norm)) for step, norm in layers)
+    return [DenseChain(dense, name, norm_after=norm_after) for name in sorted({name for name, _ in common})]
 
 
 def _between(before: Step, norm: Step | None, after: Step) -> set[tuple[str, bool]]:

@@ -54,7 +54,7 @@ class Head:
 def head(state: Mapping[str, Tensor], name: str) -> Head | None:
     """The head of that name; of one output where it is missing, so that a comparison can say so.
 
-    None where the places of its layers are no sequence of linear layers, activations and dropout.
+    None where a layer is empty, or their places are no sequence of linear layers, activations and dropout.
     """
     single = state.get(f"{name}.weight")
     places = {
@@ -64,7 +64,7 @@ def head(state: Mapping[str, Tensor], name: str) -> Head | None:
         if (place := key.removeprefix(f"{name}.").removesuffix(".weight")).isdecimal() and len(place) < 3
     }
     layers = sorted(places.items()) if single is None else [(-1, single)]
-    if any(tensor.ndim != 2 for _, tensor in layers):
+    if any(tensor.ndim != 2 or not tensor.numel() for _, tensor in layers):
         return None
     if layers and layers[0][0] > _WIDEST_GAP - 1:
         return None

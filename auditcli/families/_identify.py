@@ -13,6 +13,7 @@ import torch
 
 from auditcli.errors import LoadError, OpenQuestion, UnknownModel
 from auditcli.families._declared import stand_ins
+from auditcli.families._detached import detached
 from auditcli.families._dossier import Dossier
 from auditcli.families._pixels import FromPixels
 from auditcli.families._template import Mismatch, Rank, Template, discover
@@ -137,8 +138,9 @@ def build(checkpoint: Checkpoint, profile: Profile, options: Options, device: to
     module = module.eval().requires_grad_(False).to(device)
     _probe(checkpoint, module, profile, device)
     dense = None if built.dense is None else _moved(built.dense, device)
-    shown = examined(profile, trace(module.net, noise(profile.input_shape).to(device)))
-    return Target(module=module, profile=shown, dense=dense)
+    seen = trace(module.net, noise(profile.input_shape).to(device))
+    head = detached(module, seen)
+    return Target(module=module, profile=examined(profile, seen, head), dense=dense, head=head)
 
 
 def _moved(dense: DenseStack, device: torch.device | str) -> DenseStack:

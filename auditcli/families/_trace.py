@@ -78,6 +78,8 @@ class Trace:
     """Products of two computed values without a softmax."""
     degree: int | None
     """Of the output in the parameters; None where it is no power of them."""
+    images: Tensor
+    """(n, c, h, w), as the network read them."""
     output: Tensor
 
     @property
@@ -112,6 +114,7 @@ def trace(net: nn.Module, images: Tensor) -> Trace:
         attentions=watcher.attentions,
         products=watcher.products,
         degree=mark.degree if mark.data else None,
+        images=images,
         output=output.detach(),
     )
 

@@ -8,7 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from auditcli.families._trace import Step, Trace
-from auditcli.types import Family, Profile, Statement, Trait
+from auditcli.types import Family, Head, Profile, Statement, Trait
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +18,7 @@ _SMALL = 0.1
 _FOUND_BY_TRACE = frozenset(Trait) - {Trait.DENSE, Trait.SOFTMAX_OUTPUT}
 
 
-def examined(profile: Profile, trace: Trace) -> Profile:
+def examined(profile: Profile, trace: Trace, head: Head | None = None) -> Profile:
     """The profile with the family and the traits that the network shows, and the reason for each.
 
     What a template says about the family stays where the network itself leaves it open.
@@ -26,7 +26,7 @@ def examined(profile: Profile, trace: Trace) -> Profile:
     family, why = family_of(trace)
     if family is Family.UNKNOWN and profile.family is not Family.UNKNOWN:
         family, why = profile.family, f"as the template {profile.template} builds it; {why}"
-    traits = tuple(_traits(profile, trace, family))
+    traits = (*_traits(profile, trace, family), *_head(head))
     shown = frozenset(Trait(statement.value) for statement in traits)
     return replace(
         profile,
@@ -103,6 +103,14 @@ def _traits(profile: Profile, trace: Trace, family: Family) -> Iterator[Statemen
             yield _trait(Trait.SMALL_HEAD, f"{why}; whether the others were frozen in training is not in the file")
     if Trait.SOFTMAX_OUTPUT in profile.traits:
         yield _trait(Trait.SOFTMAX_OUTPUT, "the model ends in a softmax: log-probabilities are returned")
+
+
+def _head(head: Head | None) -> Iterator[Statement]:
+    if head is not None:
+        weights, act = head.dense.weights, head.dense.activation
+        widths = "-".join(map(str, (weights[0].shape[1], *map(len, weights))))
+        shape = f"{_many(len(weights), 'linear layer')}, {widths}" + (f", {act}" if len(weights) > 1 else "")
+        yield _trait(Trait.HEAD, f"the network ends in {shape}; cut off, the parts return the same")
 
 
 def _declared(profile: Profile) -> Iterator[Statement]:
