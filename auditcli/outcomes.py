@@ -5,6 +5,7 @@ Public names: `AttackOutcome`, `SignalOutcome`, `attempt`, `measure`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -108,6 +109,7 @@ def measure(
     device: torch.device,
     *,
     seed: int,
+    seconds: float = math.inf,
     shadows: Shadows | None = None,
 ) -> SignalOutcome:
     """Score members and controls by a signal, and say how well it tells them apart.
@@ -122,6 +124,7 @@ def measure(
         controls: Images it never saw, or None; no shadow model was trained on them either.
         device: Of the target.
         seed: Of the order in which the signal sees the images, and of its own draws.
+        seconds: Ceiling; a signal that is not done by then has failed.
         shadows: Shadow models, or None.
 
     Returns:
@@ -138,8 +141,8 @@ def measure(
         return SignalOutcome(signal, "skipped", f"needs members and controls; no {missing} were given")
     try:
         with one_thread():
-            scores = _scores(signal, target, (members, controls), device, seed, shadows)
-        finding = signal_finding(signal.name, scores[0], scores[1], seed=seed)
+            scores = _scores(signal, target, (members, controls), device, seed, seconds, shadows)
+        finding = signal_finding(signal.name, scores[0], scores[1], ids=members.ids, seed=seed)
     except AttackError as error:
         return SignalOutcome(signal, "failed", error.message)
     return SignalOutcome(signal, "scored", finding=finding)
@@ -151,6 +154,7 @@ def _scores(
     samples: tuple[Sample, Sample],
     device: torch.device,
     seed: int,
+    seconds: float,
     shadows: Shadows | None,
 ) -> tuple[list[float], list[float]]:
     """One score an image of each sample; the signal sees the images of both in one random order."""
@@ -163,6 +167,7 @@ def _scores(
         images=images[order].to(device),
         labels=None if labels is None else labels[order],
         seed=seed,
+        seconds=seconds,
         shadows=shadows if signal.shadows else None,
     )
     scores = torch.empty(len(images), dtype=torch.float64)

@@ -9,12 +9,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_targets import cnn_target, dense_stack, dense_target, generator, smooth_images, stationary
+from tiny_targets import cnn_target, dense_stack, dense_target, generator, headed_target, smooth_images, stationary
 
 from auditcli.errors import AttackError
+from auditcli.families import rebuilt
 from auditcli.membership import Query, all_signals
 from auditcli.outcomes import measure
-from auditcli.types import DenseStack, Sample
+from auditcli.training import fresh
+from auditcli.types import DenseStack, Sample, Shadows
 from auditcli.weights import span
 
 SIGNALS = all_signals()
@@ -34,6 +36,7 @@ TARGETS = {
     "several classes": dense_target(leaky(4), (1, 12, 12)),
     "one logit": dense_target(leaky(1), (1, 12, 12)),
     "batch norm": cnn_target(4),
+    "head": headed_target(leaky(4)),
 }
 PAIRS = [
     pytest.param(signal, target, id=f"{signal.name}, {name}")
@@ -54,7 +57,15 @@ def labels_of(target, n=9):
 
 
 def ask(signal, target, images, labels=None):
-    return signal.scores(Query(target=target, images=images, labels=labels))
+    shadows = shadows_of(target) if signal.shadows else None
+    return signal.scores(Query(target=target, images=images, labels=labels, shadows=shadows))
+
+
+def shadows_of(target):
+    """Three networks that learnt nothing, said to have seen halves of a population."""
+    population = as_sample(images_of(target, 12, seed=5), labels_of(target, 12))
+    seen = torch.stack([torch.arange(12) % 3 == number for number in range(3)])
+    return Shadows(tuple(rebuilt(target, fresh(target, number)) for number in range(3)), population, seen)
 
 
 def as_sample(images, labels=None):
@@ -122,7 +133,8 @@ def test_it_is_documented(signal):
 def test_what_it_needs_and_does_not_get_is_a_reason_to_skip_it(signal, name):
     target = TARGETS[name]
     near, far = as_sample(images_of(target)), as_sample(images_of(target, seed=1))
-    outcome = measure(signal, target, near, far, CPU, seed=0)
+    shadows = shadows_of(target) if signal.shadows else None
+    outcome = measure(signal, target, near, far, CPU, seed=0, shadows=shadows)
     missing = signal.requires - target.profile.traits
     assert (outcome.status == "skipped") is bool(missing)
     assert (outcome.finding is None) is bool(missing)
@@ -239,3 +251,52 @@ def test_an_untrained_layer_has_no_span_and_the_signal_fails_for_that_reason():
     outcome = measure(BY_NAME["span"], target, as_sample(images_of(target)), as_sample(images_of(target)), CPU, seed=0)
     assert outcome.status == "failed"
     assert "above the noise" in outcome.reason
+
+
+# ---- heads ----------------------------------------------------------------------------------------------------------
+
+
+def trained_head(members, labels, decay=0.0):
+    """A head on a fixed convolution, trained on the features of these images to rest, or nearly."""
+    target = headed_target(dense_stack(144, 100, 4, seed=2))
+    features, head = target.head.features(members), target.head.dense
+    parameters = [
+        tensor.clone().requires_grad_() for pair in zip(head.weights, head.biases, strict=True) for tensor in pair
+    ]
+    optimizer = torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=decay)
+    for _ in range(600):
+        first = torch.nn.functional.linear(features, parameters[0], parameters[1]).relu()
+        loss = torch.nn.functional.cross_entropy(torch.nn.functional.linear(first, *parameters[2:]), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    trained = [parameter.detach() for parameter in parameters]
+    return headed_target(DenseStack(tuple(trained[::2]), tuple(trained[1::2]), "relu"))
+
+
+@pytest.mark.parametrize(
+    ("name", "decay"), [("head_span", 0.02), ("head_multipliers", 0.0), ("head_multipliers", 0.02)]
+)
+def test_signals_on_heads_tell_what_a_head_was_trained_on(name, decay):
+    members, others = smooth_images(20, 12, 1), smooth_images(200, 12, 9)
+    labels = torch.arange(220) % 4
+    images = torch.cat([members, others])
+    scores = ask(BY_NAME[name], trained_head(members, labels[:20], decay), images, labels)
+    area = (scores[:20, None] > scores[None, 20:]).float().mean()
+    assert area > 0.8
+
+
+@pytest.mark.parametrize("name", ["head_span", "head_multipliers"])
+def test_signals_on_heads_tell_nothing_of_another_head(name):
+    labels = torch.arange(220) % 4
+    target = trained_head(smooth_images(20, 12, 5), labels[:20], 0.02)
+    scores = ask(BY_NAME[name], target, smooth_images(220, 12, 9), labels)
+    area = (scores[:20, None] > scores[None, 20:]).float().mean()
+    assert 0.3 < area < 0.7
+
+
+def test_an_untrained_head_or_a_single_layer_has_no_span():
+    for widths, why in (((144, 100, 4), "no singular value"), ((144, 4), "one layer of 4 rows")):
+        target = headed_target(dense_stack(*widths))
+        with pytest.raises(AttackError, match=why):
+            ask(BY_NAME["head_span"], target, images_of(target), None)

@@ -6,10 +6,13 @@ Public names: `Signal` (made by `@signal`), `Query`, `all_signals`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import math
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from auditcli.errors import AttackError
 from auditcli.plugins import discover
 from auditcli.types import Profile, Trait
 
@@ -17,6 +20,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from auditcli.types import Shadows, Target
+
+BATCH = 256
+"""Most images a network is asked about at once."""
+_PIXELS = 2_000_000
+"""Most values in one batch, so that the clock is looked at often and memory suffices where images are large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,31 @@ class Query:
     """Of all random draws."""
     shadows: Shadows | None = None
     """Present for signals that ask for shadow models; none of these images is among those they were trained on."""
+    seconds: float = math.inf
+    """Ceiling of the time that one pass of `batches` takes."""
+
+    def batches(self, most: int = BATCH) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """The images in their order, a few at once, for as long as the time lasts.
+
+        Args:
+            most: Images a batch; fewer where they are large.
+
+        Yields:
+            Images (b, c, h, w) and their labels (b,) on the device of the images, or None without labels.
+
+        Raises:
+            AttackError: the time is up and images are left, for scores of some images are no answer about all.
+        """
+        size = max(1, min(most, _PIXELS // max(1, self.images[0].numel())))
+        deadline = time.monotonic() + self.seconds
+        for start in range(0, len(self.images), size):
+            if time.monotonic() >= deadline:
+                raise AttackError(
+                    f"the signal ran out of time ({self.seconds:g} s) after {start} of {len(self.images)} images",
+                    hint="a larger --budget, or fewer images",
+                )
+            labels = None if self.labels is None else self.labels[start : start + size].to(self.images.device)
+            yield self.images[start : start + size], labels
 
 
 Scores = Callable[[Query], "Tensor"]

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from auditcli.membership._logits import chosen, margins, per_class
 from auditcli.membership._signal import Query, signal
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_BATCH = 256
 
 
 @signal(paper="arXiv:1709.01604, arXiv:2112.03570")
@@ -28,14 +27,16 @@ def confidence(query: Query) -> Tensor:
     Returns:
         (n,) margins, higher = more likely a member.
 
+    Raises:
+        AttackError: the time is up.
+
     Reference:
         Yeom et al. 2018, arXiv:1709.01604 (loss threshold); Carlini et al. 2022, arXiv:2112.03570, section IV-A, for
         the logit scaling.
     """
+    scores = []
     with torch.no_grad():
-        logits = torch.cat([query.target(batch) for batch in query.images.split(_BATCH)])
-    if logits.shape[1] == 1:
-        logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
-    chosen = logits.argmax(dim=1) if query.labels is None else query.labels.to(logits.device)
-    own = torch.nn.functional.one_hot(chosen, logits.shape[1]).bool()
-    return logits[own] - logits.masked_fill(own, -torch.inf).logsumexp(dim=1)
+        for images, labels in query.batches():
+            logits = per_class(query.target(images))
+            scores.append(margins(logits, chosen(logits, labels)))
+    return torch.cat(scores)
