@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, kstest, mannwhitneyu
+from scipy.stats import binomtest, false_discovery_control, kstest, mannwhitneyu
 
 from auditcli.errors import AttackError, SampleError
-from auditcli.scoring.calibration import controls_needed, member_findings, rank_p_values
+from auditcli.scoring.calibration import controls_needed, exposures, member_findings, rank_p_values
 from auditcli.scoring.matching import Pooled
 from auditcli.scoring.significance import DRAWS, exceedances, holm, least_p_value, recovery, separation
 
@@ -238,3 +238,19 @@ def test_holm_holds_the_family_wise_error():
     rng = np.random.default_rng(6)
     alarms = sum(any(holm(rng.random(5), 0.05)) for _ in range(2000))
     assert binomtest(alarms, 2000, 0.05, alternative="greater").pvalue > 1e-3
+
+
+def test_exposures_are_ranks_among_the_controls_the_most_exposed_first():
+    found = exposures(["a", "b", "c"], [0.1, 5.0, 2.0], [0.0, 1.0, 3.0, 4.0])
+    assert [(one.id, one.score, one.p_value) for one in found] == [("b", 5.0, 0.2), ("c", 2.0, 0.6), ("a", 0.1, 0.8)]
+    expected = false_discovery_control([0.2, 0.6, 0.8], method="bh")
+    assert [one.q_value for one in found] == pytest.approx(expected.tolist())
+
+
+@settings(max_examples=50, deadline=None)
+@given(scores, scores)
+def test_exposures_and_member_findings_agree(x, y):
+    ids = [str(number) for number in range(len(x))]
+    by_id = {one.id: one for one in exposures(ids, x, y)}
+    for finding in member_findings(ids, pooled(x), pooled(y)):
+        assert (by_id[finding.id].p_value, by_id[finding.id].q_value) == (finding.p_value, finding.q_value)

@@ -148,3 +148,14 @@ def test_bad_scores_are_refused():
         signal_finding("loss", [], [1.0])
     with pytest.raises(AttackError):
         signal_finding("loss", [float("nan")], [1.0])
+
+
+def test_the_most_exposed_members_are_named_by_their_ids():
+    rng = np.random.default_rng(8)
+    members = [*rng.normal(size=27).tolist(), 9.0, 8.0, 7.0]
+    finding = signal_finding("loss", members, rng.normal(size=999).tolist(), ids=[f"{n}.png" for n in range(30)])
+    assert [exposure.id for exposure in finding.exposed[:3]] == ["27.png", "28.png", "29.png"]
+    assert finding.named == 3
+    assert len(finding.exposed) == 20
+    unnamed = signal_finding("loss", members, rng.normal(size=999).tolist())
+    assert unnamed.exposed[0].id == "27"

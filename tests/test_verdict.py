@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, fisher_exact
 
 from auditcli import types
 from auditcli.scoring.calibration import member_findings
@@ -18,7 +18,8 @@ from auditcli.scoring.mitigations import Kind, mitigations
 from auditcli.scoring.reasons import signal_level
 from auditcli.scoring.significance import recovery
 from auditcli.scoring.verdict import headline, judge
-from auditcli.types import Evidence, Interval, Level, MemberFinding, PositiveControl, SignalFinding
+from auditcli.scoring.weighing import swapped
+from auditcli.types import Evidence, Interval, Level, MemberFinding, PositiveControl, SignalFinding, Trait
 
 
 def significance(p):
@@ -100,6 +101,36 @@ LEVELS = {
         Level.HIGH,
     ),
     "nothing, negative control failed": (replace(IMAGES, negative=DIFFERENT), Level.INCONCLUSIVE),
+    "leak, blind classifier succeeds": (replace(LEAK, blind=DIFFERENT), Level.INCONCLUSIVE),
+    "nothing, blind classifier succeeds": (replace(IMAGES, blind=DIFFERENT), Level.INCONCLUSIVE),
+    "leak, blind classifier fails": (replace(LEAK, blind=significance(0.001)), Level.CRITICAL),
+    "evidence, blind classifier succeeds": (replace(IMAGES, blind=DIFFERENT, evidence=evidence(True)), Level.HIGH),
+    # What the model makes of the samples themselves.
+    "nothing, no mistake on controls": (
+        replace(IMAGES, accuracy_members=1.0, accuracy_controls=1.0),
+        Level.NONE_DETECTED,
+    ),
+    "nothing, right on controls rather than members": (
+        replace(IMAGES, accuracy_members=0.5, accuracy_controls=0.9),
+        Level.INCONCLUSIVE,
+    ),
+    "leak, right on controls rather than members": (
+        replace(LEAK, accuracy_members=0.5, accuracy_controls=0.9),
+        Level.CRITICAL,
+    ),
+    # The methods of a kind are one procedure: one that finds the leak of a model is enough.
+    "nothing, one of two signals finds the control": (
+        replace(IMAGES, positive=(*PASSED, positive(False, "membership"))),
+        Level.NONE_DETECTED,
+    ),
+    "nothing, neither finds it": (
+        replace(IMAGES, positive=(PASSED[0], positive(False, "membership"), positive(False, "membership"))),
+        Level.INCONCLUSIVE,
+    ),
+    "nothing, no leak found in a copy of the model": (
+        replace(IMAGES, positive=(*PASSED, replace(positive(False), matched=True))),
+        Level.INCONCLUSIVE,
+    ),
     "nothing, positive control failed": (replace(IMAGES, positive=FAILED), Level.INCONCLUSIVE),
     "nothing, positive control absent": (replace(IMAGES, positive=()), Level.INCONCLUSIVE),
     "nothing, only an irrelevant control": (replace(NO_IMAGES, positive=PASSED[1:]), Level.INCONCLUSIVE),
@@ -109,6 +140,10 @@ LEVELS = {
     "few images explain much, too few reproduced": (
         replace(NO_IMAGES, evidence=replace(evidence(False), unclear=True)),
         Level.INCONCLUSIVE,
+    ),
+    "few images explain much, but images were compared": (
+        replace(IMAGES, evidence=replace(evidence(False), unclear=True)),
+        Level.NONE_DETECTED,
     ),
     "no shuffle, no evidence": (replace(NO_IMAGES, evidence=evidence(False, test=False)), Level.INCONCLUSIVE),
     "too few to tell": (replace(IMAGES, n_members=2, n_controls=5, signals=()), Level.INCONCLUSIVE),
@@ -155,6 +190,17 @@ def test_reasons_carry_the_numbers():
     assert "same 14 images." in texts(LEVELS["evidence, no shuffle"][0])
     assert "p < 0.0001" in texts(LEVELS["weak signal"][0])
     assert "kkt found 0 of 60 on leaky-mlp" in texts(LEVELS["leak, positive control failed"][0])
+    assert "check that the members were trained on" in texts(LEVELS["evidence, members unmoved"][0])
+    assert "check that the members" not in texts(LEVELS["evidence"][0])
+    assert "A classifier that never saw the model tells the training images from the controls (p = 0.0005)" in texts(
+        LEVELS["leak, blind classifier succeeds"][0]
+    )
+    told = replace(LEAK, blind=DIFFERENT, tells=("brightness", "size", "JPEG traces"))
+    assert "from the controls by brightness, size and JPEG traces (p = 0.0005)" in texts(told)
+    copy = replace(positive(True), fixture="a copy of this model, overfitted on 60 controls", matched=True)
+    assert "found 21 of 60 on a copy of this model, overfitted on 60 controls." in texts(
+        replace(IMAGES, positive=(*PASSED, copy))
+    )
     assert "2 members, 5 controls, not even" in texts(LEVELS["too few to tell"][0])
     assert "membership part" in texts(LEVELS["nothing, one kind checked"][0])
     assert "p = 0.4" in texts(IMAGES)
@@ -194,6 +240,20 @@ def test_mitigations_fit_the_finding():
     assert any("DP-SGD" in text for text in both)
 
 
+@pytest.mark.parametrize(
+    ("trait", "word"),
+    [
+        (Trait.BATCH_NORM, "batch-norm statistics"),
+        (Trait.HEAD, "backbone is public"),
+        (Trait.FIRST_LAYER_LINEAR, "hold back the first layer"),
+    ],
+)
+def test_mitigations_fit_the_model(trait, word):
+    found = replace(LEAK, signals=(signal(1e-6),))
+    assert not any(word in text for text in judge(found).mitigations)
+    assert any(word in text for text in judge(replace(found, traits=frozenset({trait}))).mitigations)
+
+
 @pytest.mark.parametrize("case", LEVELS)
 def test_no_case_is_called_by_the_forbidden_word(case):
     verdict = judge(LEVELS[case][0])
@@ -219,6 +279,7 @@ anything = st.builds(
     signals=st.lists(st.builds(signal, probability, tpr_low=st.sampled_from([None, 0.0, 0.2])), max_size=3).map(tuple),
     evidence=st.none() | st.builds(evidence, st.booleans(), test=st.booleans()),
     negative=st.none() | st.builds(significance, probability),
+    blind=st.none() | st.builds(significance, probability),
     positive=st.lists(
         st.builds(positive, st.booleans(), st.sampled_from(["reconstruction", "membership"])), max_size=3
     ).map(tuple),
@@ -241,7 +302,7 @@ def test_rules_hold_for_any_findings(findings):
     assert found == sorted(found, key=SEVERITY.index, reverse=True)
     if findings.evidence is not None and findings.evidence.significant:
         assert verdict.level in (Level.HIGH, Level.CRITICAL)
-    elif findings.negative is not None and findings.negative.p_value < 0.001:
+    elif any(test is not None and test.p_value < 0.001 for test in (findings.negative, findings.blind)):
         assert verdict.level is Level.INCONCLUSIVE
     if verdict.level is Level.NONE_DETECTED:
         assert any(p.passed for p in findings.positive)
@@ -252,6 +313,29 @@ def test_rules_hold_for_any_findings(findings):
     # More evidence never lowers the level of what was found.
     more = judge(replace(findings, evidence=evidence(True)))
     assert SEVERITY.index(more.level) >= SEVERITY.index(verdict.level)
+
+
+def test_a_model_without_a_mistake_on_controls_is_doubted_where_nothing_else_tells():
+    def doubted(findings):
+        return any("no mistake on the" in reason.text for reason in judge(findings).reasons)
+
+    flawless = replace(IMAGES, accuracy_controls=1.0)
+    assert doubted(flawless)
+    assert doubted(replace(flawless, evidence=evidence(True)))
+    assert doubted(replace(flawless, n_controls=20))
+    assert not doubted(replace(flawless, n_controls=19))
+    assert not doubted(replace(flawless, accuracy_controls=399 / 400))
+    assert not doubted(IMAGES)
+    assert not doubted(replace(LEAK, accuracy_controls=1.0))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 60), st.data())
+def test_swapped_is_the_exact_test_of_fisher(m, k, data):
+    near, far = data.draw(st.integers(0, m)), data.draw(st.integers(0, k))
+    findings = replace(IMAGES, n_members=m, n_controls=k, accuracy_members=near / m, accuracy_controls=far / k)
+    exact = fisher_exact([[near, far], [m - near, k - far]], alternative="less").pvalue
+    assert swapped(findings) == (exact < 0.001)
 
 
 def test_signal_level_needs_the_rate_of_one_percent():

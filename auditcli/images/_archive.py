@@ -1,4 +1,4 @@
-"""An `.npz` of images: `read_archive`. It is a zip archive of `.npy` members, and both headers may lie."""
+"""An `.npz` of images: `read_archive`, `count_archive`. A zip archive of `.npy` members, and both headers may lie."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import hashlib
 import io
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,20 +29,13 @@ MAX_DIRECTORY_BYTES = 2**20
 
 
 def read_archive(path: Path, shape: tuple[int, int, int], labels: Sequence[str], role: str) -> Sample:
-    try:
+    with _refusing(path, role):
         with _Frugal(path) as file, zipfile.ZipFile(file) as archive, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             pixels = _npz_images(archive, path, shape, role)
             classes = _npz_labels(archive, path, len(pixels), role)
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    except SampleError:
-        raise
-    except Exception as error:  # zipfile and numpy raise whatever their parts do.
-        raise SampleError(
-            f"{role}: {plain(path)} is not a readable .npz: {cause(error)}",
-            hint="write it again with numpy.savez_compressed(path, images=images, labels=labels)",
-        ) from error
     if classes is not None and labels and classes.max() >= len(labels):
         raise SampleError(
             f"{role}: {plain(path)} has the label {classes.max()}, and the model has {len(labels)} classes",
@@ -66,7 +60,27 @@ class _Frugal(io.FileIO):
         return super().read(size)
 
 
-def _npz_images(archive: zipfile.ZipFile, path: Path, shape: tuple[int, int, int], role: str) -> Pixels:
+def count_archive(path: Path, role: str) -> int:
+    """The images that an `.npz` declares; no pixel is read."""
+    with _refusing(path, role), _Frugal(path) as file, zipfile.ZipFile(file) as archive:
+        return _npz_shape(archive, path, role)[0]
+
+
+@contextmanager
+def _refusing(path: Path, role: str) -> Iterator[None]:
+    try:
+        yield
+    except SampleError:
+        raise
+    except Exception as error:  # zipfile and numpy raise whatever their parts do.
+        raise SampleError(
+            f"{role}: {plain(path)} is not a readable .npz: {cause(error)}",
+            hint="write it again with numpy.savez_compressed(path, images=images, labels=labels)",
+        ) from error
+
+
+def _npz_shape(archive: zipfile.ZipFile, path: Path, role: str) -> tuple[int, ...]:
+    """(n, h, w) or (n, h, w, c) of the images, n >= 1, by their header."""
     if "images.npy" not in archive.namelist():
         held = ", ".join(sorted(plain(name.removesuffix(".npy")) for name in archive.namelist())[:8]) or "nothing"
         raise SampleError(
@@ -81,9 +95,14 @@ def _npz_images(archive: zipfile.ZipFile, path: Path, shape: tuple[int, int, int
             "was expected",
             hint="scale images in [0, 1] by 255, round, and save them with .astype(numpy.uint8), channels last",
         )
-    n, h, w = dims[:3]
-    if n == 0:
+    if dims[0] == 0:
         raise SampleError(f"{role}: {plain(path)} holds no images", hint="give at least one image")
+    return dims
+
+
+def _npz_images(archive: zipfile.ZipFile, path: Path, shape: tuple[int, int, int], role: str) -> Pixels:
+    dims = _npz_shape(archive, path, role)
+    n, h, w = dims[:3]
     require_fit(path, dims[3] if len(dims) == 4 else 1, h, w, shape, role)
     require_room(n, shape, role)
     return np.asarray(_npy_array(archive, "images.npy"), dtype=np.uint8).reshape(n, h, w, shape[0])

@@ -1,4 +1,4 @@
-"""A folder of image files, whose sub-folders are labels: `read_folder`."""
+"""A folder of image files, whose sub-folders are labels: `read_folder`, `count_folder`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,7 @@ MAX_ENTRIES = 1_000_000
 
 
 def read_folder(folder: Path, shape: tuple[int, int, int], labels: Sequence[str], role: str) -> Sample:
-    files = list(_image_files(folder, role))
-    if not files:
-        raise SampleError(
-            f"{role}: {plain(folder)} holds no images",
-            hint=f"put image files there ({', '.join(s[1:] for s in SUFFIXES)}), or one sub-folder for each label",
-        )
+    files = _some_files(folder, role)
     require_room(len(files), shape, role)
     names = tuple(file.relative_to(folder).as_posix() for file in files)
     classes = _folder_labels(folder, files, labels, role)
@@ -43,6 +38,21 @@ def read_folder(folder: Path, shape: tuple[int, int, int], labels: Sequence[str]
         labels=None if classes is None else torch.tensor(classes, dtype=torch.int64),
         sha256=hashlib.sha256(lines.encode()).hexdigest(),
     )
+
+
+def count_folder(folder: Path, role: str) -> int:
+    """The image files of a folder, by their names; none is opened."""
+    return len(_some_files(folder, role))
+
+
+def _some_files(folder: Path, role: str) -> list[Path]:
+    files = list(_image_files(folder, role))
+    if not files:
+        raise SampleError(
+            f"{role}: {plain(folder)} holds no images",
+            hint=f"put image files there ({', '.join(s[1:] for s in SUFFIXES)}), or one sub-folder for each label",
+        )
+    return files
 
 
 def _image_files(folder: Path, role: str) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""A sample, from wherever it comes: `read_sample`, `require_disjoint`, `duplicates`."""
+"""A sample, from wherever it comes: `read_sample`, `count_images`, `require_disjoint`, `duplicates`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from auditcli.errors import SampleError
-from auditcli.images._archive import read_archive
-from auditcli.images._folder import read_folder
+from auditcli.images._archive import count_archive, read_archive
+from auditcli.images._folder import count_folder, read_folder
 from auditcli.images._pixels import plain
 from auditcli.types import Sample
 
@@ -35,8 +35,32 @@ def read_sample(path: Path, input_shape: tuple[int, int, int], labels: Sequence[
         return read_folder(path, input_shape, labels, role)
     if path.suffix.lower() == ".npz" and path.is_file():
         return read_archive(path, input_shape, labels, role)
+    raise _neither(path, role)
+
+
+def count_images(path: Path, *, role: str) -> int:
+    """How many images a sample holds, without a model and without reading a pixel.
+
+    Args:
+        path: As for `read_sample`.
+        role: `members` or `controls`, for messages.
+
+    Returns:
+        n >= 1; image files by their suffix, or what the header of an `.npz` declares.
+
+    Raises:
+        SampleError: Nothing to count, or something that `read_sample` would refuse unseen.
+    """
+    if path.is_dir():
+        return count_folder(path, role)
+    if path.suffix.lower() == ".npz" and path.is_file():
+        return count_archive(path, role)
+    raise _neither(path, role)
+
+
+def _neither(path: Path, role: str) -> SampleError:
     found = "is neither a folder nor an .npz file" if path.exists() else "does not exist"
-    raise SampleError(
+    return SampleError(
         f"{role}: {plain(path)} {found}",
         hint="give a folder of images, or an .npz with images uint8 (n, h, w[, c]) and optional labels",
     )

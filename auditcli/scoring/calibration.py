@@ -1,21 +1,25 @@
 """Which single members came back, against controls that cannot have.
 
-Public names: `member_findings`, `rank_p_values`, `controls_needed`.
+Public names: `member_findings`, `exposures`, `rank_p_values`, `q_values`, `is_flagged`,
+`controls_needed`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
 from auditcli.errors import SampleError
-from auditcli.scoring.matching import Pooled
 from auditcli.scoring.significance import checked_scores
-from auditcli.types import MemberFinding
+from auditcli.types import Exposure, MemberFinding
+
+if TYPE_CHECKING:
+    from auditcli.scoring.matching import Pooled
 
 FALSE_DISCOVERY_RATE = 0.05
 _ROUNDING = 1e-9
@@ -45,6 +49,43 @@ def rank_p_values(members: Sequence[float], controls: Sequence[float]) -> NDArra
     x, y = checked_scores(members, controls)
     below = np.searchsorted(np.sort(y), x, side="left")
     return np.asarray((1 + len(y) - below) / (len(y) + 1), dtype=np.float64)
+
+
+def q_values(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Benjamini-Hochberg: the least false-discovery rate at which each of these would be flagged.
+
+    Args:
+        p_values: (m,) in [0, 1], positively dependent, as those of `rank_p_values` are.
+
+    Returns:
+        (m,) in [0, 1].
+    """
+    return np.asarray(false_discovery_control(p_values, method="bh"), dtype=np.float64)
+
+
+def is_flagged(q_value: float, alpha: float = FALSE_DISCOVERY_RATE) -> bool:
+    """Whether an image stands out at a false-discovery rate of alpha, a bound met exactly included."""
+    return q_value <= alpha * (1 + _ROUNDING)
+
+
+def exposures(ids: Sequence[str], members: Sequence[float], controls: Sequence[float]) -> tuple[Exposure, ...]:
+    """How far each member stands out among the controls by one signal.
+
+    Args:
+        ids: m names, in the order of `members`.
+        members: m scores, higher = more likely a member.
+        controls: k scores.
+
+    Returns:
+        The most exposed first; members alike in score stay in their order.
+
+    Raises:
+        SampleError: a sample is empty.
+        AttackError: a score is NaN.
+    """
+    ranks = rank_p_values(members, controls)
+    rows = zip(ids, members, ranks.tolist(), q_values(ranks).tolist(), strict=True)
+    return tuple(sorted((Exposure(*row) for row in rows), key=lambda exposure: -exposure.score))
 
 
 def controls_needed(members: int, alpha: float = FALSE_DISCOVERY_RATE) -> int:
@@ -82,13 +123,12 @@ def member_findings(
     """
     if len(ids) != len(members.best):
         raise SampleError(f"{len(members.best)} similarities for {len(ids)} members", hint="privaudit scan --help")
-    p_values: list[float | None] = [None] * len(ids)
-    q_values: list[float | None] = [None] * len(ids)
+    p_of: list[float | None] = [None] * len(ids)
+    q_of: list[float | None] = [None] * len(ids)
     if controls is not None and ids:
         ranks = rank_p_values(members.best, controls.best)
-        p_values = [float(p) for p in ranks]
-        q_values = [float(q) for q in false_discovery_control(ranks, method="bh")]
-    rows = zip(ids, members.best, members.matched, members.attack, p_values, q_values, strict=True)
+        p_of, q_of = ranks.tolist(), q_values(ranks).tolist()
+    rows = zip(ids, members.best, members.matched, members.attack, p_of, q_of, strict=True)
     return tuple(
         MemberFinding(
             id=name,
@@ -97,7 +137,7 @@ def member_findings(
             attack=attack,
             p_value=p,
             q_value=q,
-            leaked=q is not None and q <= alpha * (1 + _ROUNDING),
+            leaked=q is not None and is_flagged(q, alpha),
         )
         for name, best, matched, attack, p, q in rows
     )

@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import beta, binomtest, norm, rankdata
 
+from auditcli.scoring.calibration import exposures, is_flagged
 from auditcli.scoring.significance import checked_scores, separation
 from auditcli.types import Interval, SignalFinding
 
 RATES = (0.001, 0.01, 0.1)
 CONFIDENCE = 0.95
+EXPOSED = 20
+"""Most exposed members that are named."""
 _THRESHOLD_SHARE = 0.8
 """Share of the error that goes to the threshold, the rest to the members.
 
@@ -31,6 +34,7 @@ def signal_finding(
     members: Sequence[float],
     controls: Sequence[float],
     *,
+    ids: Sequence[str] = (),
     rates: Sequence[float] = RATES,
     seed: int = 0,
 ) -> SignalFinding:
@@ -40,6 +44,7 @@ def signal_finding(
         signal: Its name.
         members: m scores, higher = more likely a member.
         controls: k scores.
+        ids: m names of the members, in their order; their numbers where they have none.
         rates: False-positive rates, each in (0, 1).
         seed: Of the permutation test, where there are ties.
 
@@ -50,6 +55,7 @@ def signal_finding(
         SampleError: a sample is empty.
         AttackError: a score is NaN.
     """
+    exposed = exposures(ids or [str(number) for number in range(len(members))], members, controls)
     return SignalFinding(
         signal=signal,
         auc=auc_interval(members, controls),
@@ -58,6 +64,8 @@ def signal_finding(
         roc=roc_corners(members, controls),
         n_members=len(members),
         n_controls=len(controls),
+        exposed=exposed[:EXPOSED],
+        named=sum(is_flagged(exposure.q_value) for exposure in exposed),
     )
 
 

@@ -11,7 +11,7 @@ from auditcli.scoring.calibration import controls_needed
 from auditcli.scoring.findings import Findings
 from auditcli.scoring.membership import controls_to_bound
 from auditcli.scoring.reasons import HIGH_FPR, signal_level
-from auditcli.scoring.weighing import Weighed
+from auditcli.scoring.weighing import Weighed, swapped
 from auditcli.types import Level
 
 
@@ -33,6 +33,10 @@ def _to_answer(findings: Findings, weighed: Weighed) -> Iterator[str]:
         yield "Run the audit again, to the end; --profile quick takes the least time."
     if not weighed.comparable:
         yield "Draw members and controls at random from one collection, prepared the same way (--members, --controls)."
+    if swapped(findings):
+        yield "Check which images were trained on: those are the members (--members DIR), the others the controls."
+    if findings.flawless and not (weighed.reconstruction or weighed.signals):
+        yield "Check where the controls come from: give images that were kept out of training (--controls DIR)."
     if findings.applicable == 0:
         yield "See which needs of the attacks the model does not meet: privaudit inspect MODEL, privaudit attacks."
     if weighed.positive_failed:

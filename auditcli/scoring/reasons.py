@@ -5,11 +5,11 @@ Public names: `finding_reasons`, `doubt_reasons`, `absence_reasons`, `signal_lev
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from auditcli.scoring.calibration import FALSE_DISCOVERY_RATE
 from auditcli.scoring.findings import Findings
-from auditcli.scoring.weighing import Weighed
+from auditcli.scoring.weighing import Weighed, differs, swapped
 from auditcli.types import Evidence, Interval, Level, PositiveControl, Reason, SignalFinding, Test
 
 HIGH_TPR = 0.10
@@ -17,20 +17,25 @@ HIGH_TPR = 0.10
 HIGH_FPR = 0.01
 MODERATE_AUC = 0.60
 """Lower bound of the AUC from which membership is a moderate leak."""
+_MILDEST = (Level.HIGH, Level.MODERATE, Level.LOW)
 
 
 def finding_reasons(findings: Findings, weighed: Weighed) -> Iterator[Reason]:
     """One sentence for each finding that holds."""
     if weighed.reconstruction and findings.reconstruction is not None:
         yield _recovered(findings) if findings.leaked else _resembling(findings, findings.reconstruction)
-    for signal in weighed.signals:
-        yield Reason(_signal(signal), signal_level(signal))
+    ranked = sorted(weighed.signals, key=_rank)
+    for best in ranked[:1]:
+        yield Reason(_signal(best), signal_level(best))
+    if others := ranked[1:]:
+        text = f"{_named(others)} {'does' if len(others) == 1 else 'do'} so too: {_aucs(others)}."
+        yield Reason(text, signal_level(others[0]))
     if weighed.evidence and findings.evidence is not None:
         yield Reason(_evidence(findings.evidence), Level.HIGH)
 
 
 def doubt_reasons(findings: Findings, weighed: Weighed) -> Iterator[Reason]:
-    """One sentence for each thing that keeps the audit from concluding that nothing leaks."""
+    """One sentence for each thing that speaks against concluding that nothing leaks; not each of them forbids it."""
     for text in _doubts(findings, weighed):
         yield Reason(text, Level.INCONCLUSIVE)
 
@@ -39,6 +44,11 @@ def absence_reasons(findings: Findings, weighed: Weighed) -> Iterator[Reason]:
     """One sentence for each question that was asked and answered with no."""
     for text in _absences(findings, weighed):
         yield Reason(text, Level.NONE_DETECTED)
+
+
+def _rank(signal: SignalFinding) -> tuple[int, float]:
+    """The signal that gives the worst level first, and of those alike the one of largest area."""
+    return _MILDEST.index(signal_level(signal)), -signal.auc.value
 
 
 def signal_level(signal: SignalFinding) -> Level:
@@ -57,6 +67,17 @@ def _recovered(findings: Findings) -> Reason:
         f"(q <= {FALSE_DISCOVERY_RATE}); the best matches at SSIM {leaked[0].best_ssim:.2f}{control}."
     )
     return Reason(text, Level.CRITICAL)
+
+
+def _named(signals: Sequence[SignalFinding]) -> str:
+    names = _listed([signal.signal for signal in signals])
+    return f"The signal{'s' if len(signals) > 1 else ''} {names}"
+
+
+def _aucs(signals: Sequence[SignalFinding]) -> str:
+    areas = sorted(signal.auc.value for signal in signals)
+    low, high = f"{areas[0]:.2f}", f"{areas[-1]:.2f}"
+    return f"AUC {high}" if low == high else f"AUC {low} to {high}"
 
 
 def _best_control(findings: Findings) -> str:
@@ -97,10 +118,11 @@ def _evidence(evidence: Evidence) -> str:
 
 
 def _doubts(findings: Findings, weighed: Weighed) -> Iterator[str]:
-    if findings.negative is not None and not weighed.comparable:
+    yield from _differences(findings)
+    if swapped(findings):
         yield (
-            "Images that were guessed without the model already match the training images better than the controls "
-            f"({_p(findings.negative)}), so the two differ in kind and no comparison between them counts."
+            f"The model is right on {findings.accuracy_controls:.0%} of the controls and on only "
+            f"{findings.accuracy_members:.0%} of the training images, as if the two had been swapped."
         )
     if findings.interrupted:
         yield "The audit was interrupted, so that what it had not yet tried is unknown."
@@ -108,7 +130,17 @@ def _doubts(findings: Findings, weighed: Weighed) -> Iterator[str]:
         yield "No attack and no membership signal applies to this model with what was given."
     elif not (weighed.answered or weighed.found) and weighed.comparable:
         yield "Nothing that ran could have told a leaking model from one that does not leak."
-    if findings.evidence is not None and findings.evidence.unclear:
+    if weighed.evidence and findings.reconstruction is not None and weighed.comparable and not weighed.reconstruction:
+        yield (
+            "The weights alone show a small training set, and the members given resemble it no more than the controls "
+            "do: check that the members were trained on and the controls were not."
+        )
+    if findings.flawless and not (weighed.reconstruction or weighed.signals):
+        yield (
+            f"The model makes no mistake on the {_count(findings.n_controls, 'control')}: were they trained on? If so, "
+            "nothing tells the members from them, however much leaks."
+        )
+    if findings.evidence is not None and findings.evidence.unclear and findings.reconstruction is None:
         yield (
             f"A few images explain {findings.evidence.explained:.0%} of the first layer, as where a model kept few "
             "training images or was trained with strong weight decay; restarts agree on "
@@ -130,6 +162,22 @@ def _doubts(findings: Findings, weighed: Weighed) -> Iterator[str]:
     yield from _positive_doubts(weighed)
 
 
+def _differences(findings: Findings) -> Iterator[str]:
+    """What tells members from controls without any leak."""
+    so = "so the two differ in kind and no comparison between them counts"
+    if findings.negative is not None and differs(findings.negative):
+        yield (
+            "Images that were guessed without the model already match the training images better than the controls "
+            f"({_p(findings.negative)}), {so}."
+        )
+    if findings.blind is not None and differs(findings.blind):
+        by = f" by {_listed(findings.tells)}" if findings.tells else ""
+        yield (
+            f"A classifier that never saw the model tells the training images from the controls{by} "
+            f"({_p(findings.blind)}), {so}."
+        )
+
+
 def _positive_doubts(weighed: Weighed) -> Iterator[str]:
     for control in weighed.positive_failed:
         yield f"The positive control failed: {_control(control)}, so what was not found here may still be there."
@@ -143,11 +191,14 @@ def _absences(findings: Findings, weighed: Weighed) -> Iterator[str]:
             "What was reconstructed does not resemble the training images more than the controls "
             f"({_p(findings.reconstruction)}; {_sizes(findings)})."
         )
-    for signal in findings.signals:
+    nearest = sorted(findings.signals, key=lambda signal: signal.test.p_value)
+    for best in nearest[:1]:
         yield (
-            f"The signal {signal.signal} does not tell training images from controls ({_p(signal.test)}): AUC "
-            f"{signal.auc.value:.2f} (95% interval {signal.auc.low:.2f} to {signal.auc.high:.2f})."
+            f"The signal {best.signal} does not tell training images from controls ({_p(best.test)}): AUC "
+            f"{best.auc.value:.2f} (95% interval {best.auc.low:.2f} to {best.auc.high:.2f})."
         )
+    if others := nearest[1:]:
+        yield f"Nor {'does' if len(others) == 1 else 'do'} {_named(others).lower()}: {_aucs(others)}."
     if findings.evidence is not None:
         yield (
             "From the weights alone there is no sign of single images: those found by "
@@ -164,7 +215,12 @@ def _tpr(signal: SignalFinding) -> Interval | None:
 
 
 def _control(control: PositiveControl) -> str:
-    return f"{control.method} found {control.recovered} of {control.of} on {control.fixture}, a model known to leak"
+    model = control.fixture if control.matched else f"{control.fixture}, a model known to leak"
+    return f"{control.method} found {control.recovered} of {control.of} on {model}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return ", ".join(words[:-1]) + f" and {words[-1]}" if len(words) > 1 else "".join(words)
 
 
 def _sizes(findings: Findings) -> str:

@@ -9,7 +9,7 @@ from auditcli.scoring.findings import Findings
 from auditcli.scoring.mitigations import Kind, mitigations
 from auditcli.scoring.next_steps import next_steps
 from auditcli.scoring.reasons import absence_reasons, doubt_reasons, finding_reasons
-from auditcli.scoring.weighing import Weighed, weigh
+from auditcli.scoring.weighing import Weighed, swapped, weigh
 from auditcli.types import Level, Verdict
 
 _SEVERITY = (Level.LOW, Level.MODERATE, Level.HIGH, Level.CRITICAL)
@@ -26,10 +26,11 @@ _HEADLINES = {
 def judge(findings: Findings) -> Verdict:
     """Weighs everything an audit measured.
 
-    A finding outranks a failed positive control, for a leak that was found is a leak. A failed negative control
-    outranks every finding that rests on controls. If nothing leaks, a level from `low` to `critical` is given with
-    probability at most `findings.alpha`, plus the false-alarm rate of the model-only evidence: single members raise
-    the level only behind the significant reconstruction test.
+    A finding outranks a failed positive control, for a leak that was found is a leak. A failed negative control, or a
+    classifier that tells members from controls without the model, outranks every finding that rests on controls. If
+    nothing leaks, a level from `low` to `critical` is given with probability at most `findings.alpha`, plus the
+    false-alarm rate of the model-only evidence: single members raise the level only behind the significant
+    reconstruction test.
 
     Args:
         findings: Of one audit.
@@ -46,7 +47,7 @@ def judge(findings: Findings) -> Verdict:
         level, reasons = Level.NONE_DETECTED, [*absence_reasons(findings, weighed), *doubts]
     else:
         level, reasons = Level.INCONCLUSIVE, doubts
-    return Verdict(level, tuple(reasons), next_steps(findings, weighed), mitigations(_kinds(weighed)))
+    return Verdict(level, tuple(reasons), next_steps(findings, weighed), mitigations(_kinds(weighed), findings.traits))
 
 
 def headline(verdict: Verdict, budget: str) -> str:
@@ -67,12 +68,18 @@ def _conclusive(findings: Findings, weighed: Weighed) -> bool:
     return (
         weighed.answered
         and weighed.comparable
+        and not swapped(findings)
         and not findings.interrupted
-        and not (findings.evidence is not None and findings.evidence.unclear)
+        and not _open(findings)
         and not findings.leaked
         and bool(weighed.positive_passed)
         and not weighed.positive_failed
     )
+
+
+def _open(findings: Findings) -> bool:
+    """Whether the weights alone leave a question that no comparison of images answers."""
+    return findings.evidence is not None and findings.evidence.unclear and findings.reconstruction is None
 
 
 def _kinds(weighed: Weighed) -> list[Kind]:

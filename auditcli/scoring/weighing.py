@@ -1,18 +1,22 @@
 """Which findings hold once all tests are counted together, and whether finding nothing would mean anything.
 
-Public names: `weigh`, `Weighed`.
+Public names: `weigh`, `Weighed`, `differs`, `swapped`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from scipy.stats import hypergeom
 
 from auditcli.scoring.findings import Findings
 from auditcli.scoring.significance import holm, least_p_value
-from auditcli.types import PositiveControl, SignalFinding
+from auditcli.types import PositiveControl, SignalFinding, Test
 
 NEGATIVE_ALPHA = 0.001
-"""The negative control fails below this: stricter than the tests, as it silences all that rests on controls."""
+"""The negative control and the blind classifier fail below this: stricter than the tests, as either silences all that
+rests on controls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +24,7 @@ class Weighed:
     """What stands of the findings."""
 
     comparable: bool
-    """Members and controls are of one kind, as far as the negative control can tell."""
+    """Members and controls are of one kind, as far as the negative control and the blind classifier can tell."""
     reconstruction: bool
     """The reconstruction test is significant in its family."""
     signals: tuple[SignalFinding, ...]
@@ -32,7 +36,9 @@ class Weighed:
     resolvable: bool
     """No test was run with so few images that it could never have been significant."""
     positive_failed: tuple[PositiveControl, ...]
+    """One for each kind and model on which no method of the kind found the leak."""
     positive_passed: tuple[PositiveControl, ...]
+    """The best method for each kind and model on which some did."""
     unchecked: tuple[str, ...]
     """Kinds that ran and have no positive control."""
 
@@ -51,13 +57,14 @@ def weigh(findings: Findings) -> Weighed:
     Returns:
         What may be claimed.
     """
-    comparable = findings.negative is None or findings.negative.p_value >= NEGATIVE_ALPHA
+    comparable = not (differs(findings.negative) or differs(findings.blind))
     reconstruction, signals = _significant(findings) if comparable else (False, ())
     resolvable = _resolvable(findings)
     evidence = findings.evidence
     shuffled = evidence is not None and evidence.test is not None
     kinds = _kinds(findings)
-    relevant = tuple(p for p in findings.positive if p.kind in kinds)
+    best = tuple(_best(findings.positive, kind, matched) for kind in kinds for matched in (False, True))
+    relevant = tuple(control for control in best if control is not None)
     return Weighed(
         comparable=comparable,
         reconstruction=reconstruction,
@@ -69,6 +76,33 @@ def weigh(findings: Findings) -> Weighed:
         positive_passed=tuple(p for p in relevant if p.passed),
         unchecked=tuple(kind for kind in kinds if kind not in {p.kind for p in relevant}),
     )
+
+
+def differs(test: Test | None) -> bool:
+    """Whether a test that needs no leak finds a difference: then members and controls are of different kinds."""
+    return test is not None and test.p_value < NEGATIVE_ALPHA
+
+
+def swapped(findings: Findings) -> bool:
+    """Whether the model is right on controls more often than on members, by more than chance.
+
+    Training on the members can only turn this the other way. Fisher's exact test, one-sided, at `NEGATIVE_ALPHA`.
+    """
+    members, controls = findings.accuracy_members, findings.accuracy_controls
+    if members is None or controls is None:
+        return False
+    m, k = findings.n_members, findings.n_controls
+    near, far = round(members * m), round(controls * k)
+    return bool(hypergeom.cdf(near, m + k, near + far, m) < NEGATIVE_ALPHA)
+
+
+def _best(controls: Sequence[PositiveControl], kind: str, matched: bool) -> PositiveControl | None:
+    """The most telling control of a kind on one model.
+
+    The procedure is all methods of a kind together: it finds a leak where one of them does.
+    """
+    alike = [control for control in controls if control.kind == kind and control.matched == matched]
+    return max(alike, key=lambda control: (control.passed, control.recovered / max(control.of, 1)), default=None)
 
 
 def _significant(findings: Findings) -> tuple[bool, tuple[SignalFinding, ...]]:
