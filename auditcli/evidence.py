@@ -22,13 +22,14 @@ from auditcli.errors import AttackError
 from auditcli.scoring.agreement import agreement, distinct
 from auditcli.threads import one_thread
 from auditcli.types import Evidence, StopReason, Test
+from auditcli.verification import verify
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from auditcli.attacks import Attack
     from auditcli.effort import Effort
-    from auditcli.types import DenseStack, Reconstruction, Target, Watcher
+    from auditcli.types import Reconstruction, Target, Watcher
 
 AGREEMENT = 0.9
 """Centred cosine from which two restarts are said to have found the same image."""
@@ -42,6 +43,8 @@ agree on them. But many thousands of images leave many more directions than ther
 """
 ALPHA = 0.05
 """Of the permutation test."""
+ELSEWHERE = 3
+"""How many times as large the starting images of another kind of start are, see `_persistent`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +61,22 @@ class _Runner:
     def left(self) -> float:
         return max(0.0, self.deadline - time.monotonic())
 
-    def trial(self, target: Target, dense: DenseStack, number: int) -> float:
+    def trial(self, target: Target, number: int) -> float:
         """Share of the first layer that a short run on these weights explains."""
-        budget, copy = self.effort.trial(self.left), replace(target, dense=dense)
-        found = _finished(run(self.attack, copy, budget, seed=self.seed + number, watch=self.watch))
-        return _explained(target, dense, found.candidates[0])
+        found = run(self.attack, target, self.effort.trial(self.left), seed=self.seed + number, watch=self.watch)
+        return _explained(target, _finished(found).candidates[0])
 
-    def reproduced(self, target: Target, dense: DenseStack) -> int:
-        """Distinct images that the restarts of a run on these weights agree on, with the attack's own budget."""
-        budget, copy = self.effort.budget(self.left), replace(target, dense=dense)
-        return _reproduced(_finished(run(self.attack, copy, budget, seed=self.seed, watch=self.watch)))
+    def restarts(self, target: Target) -> Reconstruction:
+        """A run on these weights with the attack's own budget."""
+        return _finished(run(self.attack, target, self.effort.budget(self.left), seed=self.seed, watch=self.watch))
+
+    def elsewhere(self, target: Target) -> Reconstruction | None:
+        """One restart from another kind of start, or None of an attack that has no such setting."""
+        if "start" not in self.attack.settings:
+            return None
+        attack = self.attack.with_settings(start=ELSEWHERE * self.attack.settings["start"])
+        budget = replace(self.effort.budget(self.left), restarts=1)
+        return _finished(run(attack, target, budget, seed=self.seed + 1, watch=self.watch))
 
 
 def weigh(
@@ -103,29 +112,75 @@ def weigh(
         raise AttackError(f"{attack.name} left nothing to weigh: the model is no dense network")
     runner = _Runner(attack, effort, seed, time.monotonic() + seconds, watch)
     with one_thread():
-        return _decided(_gathered(runner, target, dense, found))
+        spanned = replace(target, span=weights.span(dense, at_least=2 * target.profile.classes))
+        return _decided(_gathered(runner, spanned, found))
 
 
-def _gathered(runner: _Runner, target: Target, dense: DenseStack, found: Reconstruction) -> Evidence:
-    """The evidence before anything is concluded from it."""
+def _gathered(runner: _Runner, target: Target, found: Reconstruction) -> Evidence:
+    """The evidence before anything is concluded from it; the target has its span."""
     rng = torch.Generator().manual_seed(runner.seed)
-    copies = [weights.shuffled(dense, rng) for _ in range(runner.effort.shuffles)]
-    own = runner.trial(target, dense, 0)
-    null = [runner.trial(target, copy, n) for n, copy in enumerate(copies, start=1) if runner.left > 0]
+    copies = [weights.shuffled_target(target, rng) for _ in range(runner.effort.shuffles)]
+    own = runner.trial(target, 0)
+    null = [runner.trial(copy, n) for n, copy in enumerate(copies, start=1) if runner.left > 0]
     complete = len(null) == len(copies) and runner.left > 0
     test = Test("permutation of the first layer's rows", own, _rank(own, null)) if complete else None
-    return Evidence(
+    explained = min(_explained(target, images) for images in found.candidates)
+    # Where the images explain little, nothing that the shuffled weights say changes the answer.
+    strangers = runner.restarts(copies[0]) if complete and explained >= EXPLAINED else None
+    evidence = Evidence(
         attack=runner.attack.name,
         agreement=tuple(agreement(found.candidates)[0].tolist()),
-        reproduced=_reproduced(found),
+        reproduced=len(_reproduced(found)),
         threshold=AGREEMENT,
-        explained=min(_explained(target, dense, images) for images in found.candidates),
-        shuffled_reproduced=(runner.reproduced(target, copies[0]),) if complete else (),
+        explained=explained,
+        shuffled_reproduced=() if strangers is None else (len(_reproduced(strangers)),),
         shuffled_explained=tuple(null),
         test=test,
         significant=False,
-        directions=weights.span(dense).rank,
+        directions=0 if target.span is None else target.span.rank,
     )
+    if strangers is None or evidence.reproduced == 0:
+        return evidence
+    return replace(
+        evidence,
+        persistent=_persistent(runner, target, found),
+        shuffled_persistent=_persistent(runner, copies[0], strangers),
+        verified=_verified(target, found, strangers, runner.seed),
+    )
+
+
+def _persistent(runner: _Runner, target: Target, found: Reconstruction) -> int | None:
+    """Reproduced images that a run from larger starting images finds too.
+
+    An image that moves with the start is no evidence (Runkel et al. 2024). None where there was no time to ask, or the
+    attack has no such setting.
+    """
+    chosen = list(_reproduced(found))
+    if not chosen:
+        return 0
+    other = runner.elsewhere(target) if runner.left > 0 else None
+    if other is None:
+        return None
+    images = found.candidates.flatten(0, 1)[chosen]
+    return sum(float(agreement(_pair(image, other.candidates[0]))[0, 0]) >= AGREEMENT for image in images)
+
+
+def _pair(image: Tensor, candidates: Tensor) -> Tensor:
+    """An image and the candidates as two restarts of the same size."""
+    return torch.stack([image.expand_as(candidates), candidates])
+
+
+def _verified(target: Target, found: Reconstruction, strangers: Reconstruction, seed: int) -> int:
+    """Reproduced images that the first layer cannot do without, by more than any decoy."""
+    chosen = list(_reproduced(found))
+    images, labels = _labelled(target, found)
+    return sum(verify(target, images[chosen], labels[chosen], *_labelled(target, strangers), seed=seed).verified)
+
+
+def _labelled(target: Target, found: Reconstruction) -> tuple[Tensor, Tensor]:
+    """Candidates of all restarts, and the class each was guessed for."""
+    restarts, n = found.candidates.shape[:2]
+    return found.candidates.flatten(0, 1), weights.Sides.balanced(n, target.profile.classes).labels.repeat(restarts)
 
 
 def _finished(found: Reconstruction) -> Reconstruction:
@@ -158,13 +213,15 @@ def _covered(evidence: Evidence) -> bool:
     )
 
 
-def _reproduced(found: Reconstruction) -> int:
-    return len(distinct(found.candidates, agreement(found.candidates), AGREEMENT))
+def _reproduced(found: Reconstruction) -> tuple[int, ...]:
+    """One index, over restart and candidate, an image that restarts agree on."""
+    return distinct(found.candidates, agreement(found.candidates), AGREEMENT)
 
 
-def _explained(target: Target, dense: DenseStack, images: Tensor) -> float:
+def _explained(target: Target, images: Tensor) -> float:
     """Share of the first layer that images (n, c, h, w), balanced over the classes, explain."""
-    profile = target.profile
+    profile, dense, span = target.profile, target.dense, target.span
+    if dense is None or span is None:
+        raise TypeError("the target of the evidence has a dense stack and its span")
     inputs = weights.flat_inputs(dense, profile.normalisation, images)
-    found = weights.span(dense, at_least=2 * profile.classes)
-    return weights.explained(dense, found, inputs, weights.Sides.balanced(len(images), profile.classes))
+    return weights.explained(dense, span, inputs, weights.Sides.balanced(len(images), profile.classes))
