@@ -1,4 +1,4 @@
-"""Turns what was typed into values: `seconds`, `shape`, `numbers`, `assumptions`, `keywords`, `recorded`.
+"""Turns what was typed into values: `seconds`, `shape`, `numbers`, `assumptions`, `keywords`, `images`, `recorded`.
 
 All are pure, and raise a `UsageError` that names the option and shows how it is written.
 """
@@ -10,7 +10,7 @@ import math
 import re
 import shlex
 from collections.abc import Iterable, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from auditcli.errors import UsageError
@@ -87,6 +87,20 @@ def keywords(texts: Iterable[str]) -> dict[str, Any]:
         except (ValueError, RecursionError):
             pairs[key] = value
     return pairs
+
+
+def images(text: str | None, option: str) -> int | Path:
+    """A number of images, 0 where nothing is given, or where they lie."""
+    if text is None:
+        return 0
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return int(text)
+    if not text.strip() or re.fullmatch(r"[-+]?[0-9.,]+", text):
+        raise UsageError(
+            f"{option} {text!r} is no number of images and no path",
+            hint=f"{option} 400, or a folder of images or an .npz (./{text or 'NAME'} if it is named so)",
+        )
+    return Path(text)
 
 
 def recorded(arguments: Sequence[str]) -> str:

@@ -24,7 +24,17 @@ if TYPE_CHECKING:
     from auditcli.gallery import Gallery
     from auditcli.outcomes import AttackOutcome, SignalOutcome
     from auditcli.scoring.findings import Findings
-    from auditcli.types import Interval, Sample, SignalFinding, Similarity, StopReason, Test, Verdict
+    from auditcli.types import (
+        Comparability,
+        Interval,
+        Plan,
+        Sample,
+        SignalFinding,
+        Similarity,
+        StopReason,
+        Test,
+        Verdict,
+    )
 
 RECOGNISABLE = 0.5
 """SSIM from which a reconstruction is counted as recognisable; descriptive, no verdict rests on it."""
@@ -53,6 +63,8 @@ def assemble(
     model: schema.Model,
     verdict: Verdict,
     findings: Findings,
+    prospect: Plan,
+    comparability: Comparability | None,
     attacks: Sequence[AttackOutcome],
     signals: Sequence[SignalOutcome],
     members: Sample | None,
@@ -67,6 +79,8 @@ def assemble(
         model: From `inspection.describe`.
         verdict: From `judge`.
         findings: What the verdict rests on.
+        prospect: What this many members and controls can establish at best.
+        comparability: Whether members and controls are of one kind; None where one of them is missing.
         attacks: All attacks, those that were skipped too.
         signals: All signals.
         members: Images the auditor gave, or None.
@@ -97,6 +111,8 @@ def assemble(
         members=tuple(schema.Member(**asdict(finding)) for finding in findings.members),
         membership=tuple(_signal(outcome) for outcome in signals),
         evidence=None if evidence is None else schema.Evidence(**{**asdict(evidence), "test": _test(evidence.test)}),
+        plan=schema.Plan(**asdict(prospect)),
+        comparability=None if comparability is None else schema.Comparability(**asdict(comparability)),
         controls=schema.Controls(
             n_members=findings.n_members,
             n_controls=findings.n_controls,
@@ -182,6 +198,8 @@ def _signal(outcome: SignalOutcome) -> schema.Membership:
         n_members=finding.n_members if finding else 0,
         n_controls=finding.n_controls if finding else 0,
         roc=tuple(schema.RocPoint(fpr=fpr, tpr=tpr) for fpr, tpr in finding.roc) if finding else (),
+        exposed=tuple(schema.Exposure(**asdict(exposure)) for exposure in finding.exposed) if finding else (),
+        named=finding.named if finding else 0,
     )
 
 

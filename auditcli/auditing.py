@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,77 +11,31 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from auditcli import device as devices
-from auditcli import evidence, gallery, inspection
+from auditcli import gallery, inspection
 from auditcli.assembly import Session, assemble
 from auditcli.attacks import Attack, all_attacks
-from auditcli.effort import EFFORTS, Effort, ProfileName
-from auditcli.errors import AttackError, SampleError, UsageError
+from auditcli.comparability import blind, vet
+from auditcli.effort import EFFORTS, ProfileName
+from auditcli.errors import SampleError, UsageError
 from auditcli.families import Options, build
 from auditcli.hypotheses import resolve
 from auditcli.images import read_sample, require_disjoint
+from auditcli.investigation import Case, Docket, findings, investigate
 from auditcli.loading import load as read_checkpoint
 from auditcli.membership import all_signals
-from auditcli.outcomes import AttackOutcome, SignalOutcome, attempt, measure
-from auditcli.positive import controls_for
-from auditcli.scoring.calibration import member_findings
 from auditcli.scoring.findings import Findings
-from auditcli.scoring.matching import Pooled, pool
-from auditcli.scoring.significance import recovery
+from auditcli.scoring.plan import plan
 from auditcli.scoring.verdict import judge
-from auditcli.types import Evidence, Level, PositiveControl, Profile, Sample, StopReason, Target, Trait
+from auditcli.threads import one_thread
+from auditcli.types import Comparability, Plan, Profile, Sample, StopReason, Target
 
 if TYPE_CHECKING:
     from auditcli.report.schema import Report
-    from auditcli.types import Budget, Checkpoint, Watcher
+    from auditcli.types import Checkpoint, Watcher
 
-Outcome = AttackOutcome | SignalOutcome | Evidence | PositiveControl
-
-_ATTACKING = 0.4
-"""Share of the time that is left which the attacks may take together; the rest is for what gives them a meaning."""
-_WEIGHING = 0.5
-"""Share of the time then left for the shuffled weights; the rest is for the positive controls."""
 _RESOLVING = 0.2
 """Share of the budget for what images can say about the model."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """Everything an audit works with."""
-
-    target: Target
-    members: Sample | None
-    controls: Sample | None
-    attacks: tuple[Attack, ...]
-    effort: Effort
-    device: torch.device
-    deadline: float
-    seed: int
-    watch: Watcher | None
-
-    def left(self, share: float = 1.0) -> float:
-        """Seconds left, or a share of them."""
-        return max(0.0, self.deadline - time.monotonic()) * share
-
-
-@dataclass(frozen=True, slots=True)
-class _Docket:
-    """What was found so far, by kind."""
-
-    attacks: tuple[AttackOutcome, ...] = ()
-    signals: tuple[SignalOutcome, ...] = ()
-    evidence: Evidence | None = None
-    positive: tuple[PositiveControl, ...] = ()
-    interrupted: bool = False
-
-    @property
-    def scored(self) -> tuple[AttackOutcome, ...]:
-        """Attacks that look at the weights and were compared with members."""
-        return tuple(o for o in self.attacks if o.status == "scored" and not o.attack.negative_control)
-
-    @property
-    def ran(self) -> tuple[AttackOutcome, ...]:
-        """Attacks that look at the weights and came to a result."""
-        return tuple(o for o in self.attacks if o.found is not None and not o.attack.negative_control)
+_BATCH = 256
 
 
 def load(
@@ -144,6 +96,9 @@ def audit(
     arch_arguments: Mapping[str, Any] | None = None,
     include_images: bool = False,
     redact: bool = False,
+    shadows: int = 0,
+    shadow_cache: str | Path | None = None,
+    announce: Callable[[Plan], None] | None = None,
     watch: Watcher | None = None,
     command: str = "",
 ) -> Report:
@@ -166,6 +121,10 @@ def audit(
         arch_arguments: The same.
         include_images: Show the auditor's images in the report.
         redact: Show no picture at all.
+        shadows: Models of the same architecture to train on half of the controls, for the signals that compare with
+            such; 0 for none.
+        shadow_cache: Folder where they are kept and found again; they are weights trained on the controls.
+        announce: Told, before anything is attacked, what so many members and controls can establish at best.
         watch: Told the progress of the attacks.
         command: Command line, for the manifest.
 
@@ -190,31 +149,39 @@ def audit(
     )
     samples = [None if sample is None else Path(sample) for sample in (reference, controls)]
     checkpoint, described, target = _open(path, options, where, *samples, seconds=_RESOLVING * budget)
-    members, holdout = _samples(reference, controls, described)
-    case = _Case(
+    members, holdout, compared = _samples(reference, controls, target, where, seed=seed)
+    prospect = _prospect(target.profile, members, holdout, shadows=shadows)
+    if announce is not None:
+        announce(prospect)
+    case = Case(
         target=target,
         members=members,
         controls=holdout,
+        comparability=compared,
         attacks=chosen,
         effort=EFFORTS[profile],
         device=where,
         deadline=began + budget,
         seed=seed,
         watch=watch,
+        shadows=shadows,
+        cache=None if shadow_cache is None else Path(shadow_cache),
     )
-    docket = _investigate(case)
-    findings, best = _findings(case, docket)
+    docket = investigate(case)
+    found, best = findings(case, docket)
     seconds = time.monotonic() - began
     return assemble(
         model=inspection.describe(checkpoint, described),
-        verdict=judge(findings),
-        findings=findings,
+        verdict=judge(found),
+        findings=found,
+        prospect=prospect,
+        comparability=compared,
         attacks=docket.attacks,
         signals=docket.signals,
         members=members,
         controls=holdout,
         best=(best[0].best if best[0] else (), best[1].best if best[1] else ()),
-        gallery=_gallery(case, docket, findings, include_images=include_images, redact=redact),
+        gallery=_gallery(case, docket, found, include_images=include_images, redact=redact),
         session=Session(
             started=started,
             finished=datetime.now(UTC),
@@ -253,127 +220,63 @@ def _chosen(names: Sequence[str]) -> tuple[Attack, ...]:
 
 
 def _samples(
-    reference: str | Path | None, controls: str | Path | None, profile: Profile
-) -> tuple[Sample | None, Sample | None]:
+    reference: str | Path | None, controls: str | Path | None, target: Target, device: torch.device, *, seed: int
+) -> tuple[Sample | None, Sample | None, Comparability | None]:
+    """Members, controls, and whether they can be compared; what would be counted twice is left out."""
+    profile = target.profile
     members, holdout = (
         None if path is None else read_sample(Path(path), profile.input_shape, profile.labels, role=role)
         for path, role in ((reference, "members"), (controls, "controls"))
     )
     for sample, role in ((members, "members"), (holdout, "controls")):
-        if sample is None or sample.labels is None:
-            continue
-        if int(sample.labels.max()) >= profile.classes or int(sample.labels.min()) < 0:
-            raise SampleError(
-                f"{role}: label {int(sample.labels.max())} was found, but the model has {profile.classes} classes",
-                hint=f"labels count from 0 to {profile.classes - 1}; leave them out if they are not the model's",
-            )
-    if members is not None and holdout is not None:
-        require_disjoint(members, holdout)
-    return members, holdout
-
-
-def _investigate(case: _Case) -> _Docket:
-    """Run everything; after Ctrl-C keep what there is."""
-    found: list[Outcome] = []
-    interrupted = True
-    with suppress(KeyboardInterrupt):
-        for outcome in _outcomes(case, found):
-            found.append(outcome)
-            if isinstance(outcome, AttackOutcome) and _was_interrupted(outcome):
-                raise KeyboardInterrupt
-        interrupted = False
-    return _sorted(found, interrupted)
-
-
-def _was_interrupted(outcome: AttackOutcome) -> bool:
-    return outcome.found is not None and outcome.found.stopped_by is StopReason.INTERRUPTED
-
-
-def _sorted(found: Sequence[Outcome], interrupted: bool) -> _Docket:
-    return _Docket(
-        attacks=tuple(o for o in found if isinstance(o, AttackOutcome)),
-        signals=tuple(o for o in found if isinstance(o, SignalOutcome)),
-        evidence=next((o for o in found if isinstance(o, Evidence)), None),
-        positive=tuple(o for o in found if isinstance(o, PositiveControl)),
-        interrupted=interrupted,
+        if sample is not None:
+            _require_classes(sample, role, profile)
+    if members is None or holdout is None:
+        return members, holdout, None
+    require_disjoint(members, holdout)
+    vetted = vet(members, holdout)
+    with one_thread():
+        found = blind(vetted.members, vetted.controls, seed=seed)
+    compared = Comparability(
+        blind=found.test,
+        auc=found.auc,
+        tells=tuple(difference.what for difference in found.differences),
+        left_out=vetted.left_out,
+        accuracy_members=_accuracy(target, vetted.members, device),
+        accuracy_controls=_accuracy(target, vetted.controls, device),
+        has_power=found.has_power,
     )
+    return vetted.members, vetted.controls, compared
 
 
-def _outcomes(case: _Case, found: Sequence[Outcome]) -> Iterator[Outcome]:
-    """Signals, attacks, evidence where images cannot calibrate, positive controls where nothing was found.
-
-    `found` is what was yielded so far, and grows meanwhile.
-    """
-    for signal in all_signals():
-        yield measure(signal, case.target, case.members, case.controls, case.device, seed=case.seed)
-    ordered = sorted(case.attacks, key=lambda attack: not attack.negative_control)
-    for index, attack in enumerate(ordered):
-        sharing = 1 if attack.negative_control else len(ordered) - index
-        budget = case.effort.budget(case.left(_ATTACKING / sharing))
-        yield attempt(attack, case.target, budget, case.members, case.controls, seed=case.seed, watch=case.watch)
-    docket = _sorted(found, interrupted=False)
-    if case.members is None or case.controls is None:
-        yield from _evidence(case, docket)
-    docket = _sorted(found, interrupted=False)
-    if judge(_findings(case, docket)[0]).level in (Level.NONE_DETECTED, Level.INCONCLUSIVE):
-        yield from controls_for(
-            case.target.profile,
-            [(o.attack, _allowed(o, case)) for o in docket.ran],
-            [o.signal for o in docket.signals if o.status == "scored"],
-            case.device,
-            seed=case.seed,
-            watch=case.watch,
+def _require_classes(sample: Sample, role: str, profile: Profile) -> None:
+    if sample.labels is None:
+        return
+    if int(sample.labels.max()) >= profile.classes or int(sample.labels.min()) < 0:
+        raise SampleError(
+            f"{role}: label {int(sample.labels.max())} was found, but the model has {profile.classes} classes",
+            hint=f"labels count from 0 to {profile.classes - 1}; leave them out if they are not the model's",
         )
 
 
-def _evidence(case: _Case, docket: _Docket) -> Iterator[Evidence]:
-    for outcome in docket.ran:
-        if outcome.found is None or Trait.DENSE not in outcome.attack.requires or len(outcome.found.candidates) < 2:
-            continue
-        with suppress(AttackError):
-            yield evidence.weigh(
-                outcome.attack,
-                case.target,
-                outcome.found,
-                case.effort,
-                seconds=case.left(_WEIGHING),
-                seed=case.seed,
-                watch=case.watch,
-            )
-        return
+def _accuracy(target: Target, sample: Sample, device: torch.device) -> float | None:
+    """Share of images the model is right on, None without labels."""
+    if sample.labels is None:
+        return None
+    with torch.no_grad(), one_thread():
+        logits = torch.cat([target(batch.to(device)) for batch in sample.images.split(_BATCH)]).cpu()
+    predicted = (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(dim=1)
+    return float((predicted == sample.labels).double().mean())
 
 
-def _allowed(outcome: AttackOutcome, case: _Case) -> Budget:
-    """The budget the attack had, for its positive control: the seconds it was given, as far as they are left."""
-    return case.effort.budget(min(outcome.budget.seconds, case.left()))
+def _prospect(profile: Profile, members: Sample | None, controls: Sample | None, *, shadows: int) -> Plan:
+    """What the audit can establish at best."""
+    counts = [0 if sample is None else len(sample) for sample in (members, controls)]
+    signals = [signal for signal in all_signals() if not signal.missing(profile) and (shadows or not signal.shadows)]
+    return plan(counts[0], counts[1], tests=len(signals) + 1, shadows=bool(shadows))
 
 
-def _findings(case: _Case, docket: _Docket) -> tuple[Findings, tuple[Pooled | None, Pooled | None]]:
-    near = {o.attack.name: o.members for o in docket.scored if o.members is not None}
-    far = {o.attack.name: o.controls for o in docket.scored if o.controls is not None}
-    members, controls = pool(near) if near else None, pool(far) if far else None
-    negative = next((o for o in docket.attacks if o.attack.negative_control and o.controls is not None), None)
-    findings = Findings(
-        n_members=0 if case.members is None else len(case.members),
-        n_controls=0 if case.controls is None else len(case.controls),
-        applicable=len(docket.ran) + sum(o.status == "scored" for o in docket.signals),
-        reconstruction=recovery(members.best, controls.best, seed=case.seed) if members and controls else None,
-        members=member_findings(case.members.ids, members, controls) if case.members and members else (),
-        best_control=max(controls.best) if controls else None,
-        signals=tuple(o.finding for o in docket.signals if o.finding is not None),
-        evidence=docket.evidence,
-        negative=recovery(negative.members.best, negative.controls.best, seed=case.seed)
-        if negative and negative.members and negative.controls
-        else None,
-        positive=docket.positive,
-        interrupted=docket.interrupted,
-    )
-    return findings, (members, controls)
-
-
-def _gallery(
-    case: _Case, docket: _Docket, findings: Findings, *, include_images: bool, redact: bool
-) -> gallery.Gallery:
+def _gallery(case: Case, docket: Docket, findings: Findings, *, include_images: bool, redact: bool) -> gallery.Gallery:
     if case.members is not None and findings.members:
         return gallery.pairs(
             docket.scored,
@@ -390,7 +293,7 @@ def _gallery(
     return gallery.Gallery()
 
 
-def _stopped_by(docket: _Docket) -> StopReason:
+def _stopped_by(docket: Docket) -> StopReason:
     if docket.interrupted:
         return StopReason.INTERRUPTED
     reasons = {o.found.stopped_by for o in docket.ran if o.found is not None}

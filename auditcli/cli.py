@@ -10,10 +10,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 from typer.main import get_command
 
 from auditcli import arguments, destination, policy, terminal
@@ -25,6 +24,7 @@ from auditcli.options import (
     Assume,
     Attacks,
     Budget,
+    ControlCount,
     Controls,
     Device,
     Effort,
@@ -32,6 +32,7 @@ from auditcli.options import (
     Force,
     IncludeImages,
     Mean,
+    MemberCount,
     ModelPath,
     Output,
     Profile,
@@ -40,12 +41,18 @@ from auditcli.options import (
     Reference,
     ReportPath,
     Seed,
+    ShadowCache,
+    Shadows,
     Shape,
     Std,
     Verbose,
     View,
     Views,
 )
+from auditcli.shorthand import DefaultToScan
+
+if TYPE_CHECKING:
+    from auditcli import types
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +65,6 @@ class Delivery:
     force: bool
     quiet: bool
     verbose: bool
-
-
-class DefaultToScan(TyperGroup):
-    """Commands, where anything that looks like a model or an option of `scan` means `scan`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put `scan` in front where the first word is no command."""
-        if not args and ctx.resilient_parsing:
-            return super().parse_args(ctx, args)
-        if not args:
-            raise UsageError("no model was given", hint="privaudit MODEL, or privaudit --help for the commands")
-        own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
-        first = args[0]
-        if first not in self.commands and first not in own and _looks_like_scan(first):
-            args = ["scan", *args]
-        return super().parse_args(ctx, args)
-
-
-def _looks_like_scan(word: str) -> bool:
-    return word.startswith("-") or any(mark in word for mark in "./\\") or Path(word).exists()
 
 
 app = typer.Typer(
@@ -121,6 +108,8 @@ def scan(
     fail_on: FailOn = "high",
     include_images: IncludeImages = False,
     redact: Redact = False,
+    shadows: Shadows = 0,
+    shadow_cache: ShadowCache = None,
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -144,6 +133,8 @@ def scan(
         "arch_arguments": arguments.keywords(arch_arg or ()),
         "include_images": include_images,
         "redact": redact,
+        "shadows": shadows,
+        "shadow_cache": shadow_cache,
         "command": _command(context),
     }
     views = format or [View.HTML, View.MD]
@@ -255,6 +246,33 @@ def describe(
 
 
 @app.command()
+def plan(
+    members: MemberCount = None,
+    controls: ControlCount = None,
+    shadows: Annotated[
+        int, typer.Option("--shadows", min=0, metavar="K", help="Shadow models, which take half of the controls.")
+    ] = 0,
+    tests: Annotated[
+        int | None,
+        typer.Option("--tests", min=1, metavar="N", help="Corrected together. All there are unless given."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All numbers and sentences.")] = False,
+) -> int:
+    """Say what an audit with so many images can establish at best, before anything is spent."""
+    from dataclasses import asdict
+
+    from auditcli.planning import planned
+
+    m, k = arguments.images(members, "--members"), arguments.images(controls, "--controls")
+    found = planned(m, k, shadows=shadows, tests=tests)
+    if as_json:
+        terminal.write(json.dumps(asdict(found), indent=2) + "\n")
+    else:
+        terminal.show_plan(terminal.stdout(), found)
+    return policy.PASSED
+
+
+@app.command()
 def render(
     report: ReportPath,
     format: Annotated[View, typer.Option("--format", "-f", help="What to make.")],
@@ -320,8 +338,12 @@ def _audit(model: str | Path, options: dict[str, Any], delivery: Delivery) -> in
     destination.require_usable(delivery.output, force=delivery.force)
     from auditcli.auditing import audit
 
+    def announce(prospect: types.Plan) -> None:
+        if not delivery.quiet:
+            terminal.show_prospect(terminal.stderr(), prospect)
+
     with terminal.Display(terminal.stderr(), quiet=delivery.quiet) as watch:
-        report = audit(model, watch=watch, **options)
+        report = audit(model, announce=announce, watch=watch, **options)
     formats = [*dict.fromkeys(view.value for view in delivery.views if view != View.JSON), "json"]
     files = report.save(delivery.output, formats)
     terminal.show_report(terminal.stdout(), report, files, quiet=delivery.quiet, verbose=delivery.verbose)

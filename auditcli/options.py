@@ -53,6 +53,14 @@ Controls = Annotated[
     Path | None,
     _option("--controls", "--holdout", metavar="PATH", help="Images of the same kind that it never saw."),
 ]
+MemberCount = Annotated[
+    str | None,
+    typer.Option("--members", "--reference", metavar="N|PATH", help="Training images: how many, or where they are."),
+]
+ControlCount = Annotated[
+    str | None,
+    typer.Option("--controls", "--holdout", metavar="N|PATH", help="Images it never saw: how many, or where they are."),
+]
 Budget = Annotated[str, _option("--budget", metavar="TIME", help="For the whole audit: 90s, 10m, 2h.")]
 Effort = Annotated[Profile, _option("--profile", help="Steps, restarts and candidates of the attacks.")]
 Attacks = Annotated[
@@ -81,6 +89,14 @@ Views = Annotated[
 FailOn = Annotated[policy.FailOn, _option("--fail-on", help="Exit with 1 at this level or worse.")]
 IncludeImages = Annotated[bool, _option("--include-images", help="Show training images in the report.")]
 Redact = Annotated[bool, _option("--redact", help="Write no picture at all.")]
+Shadows = Annotated[
+    int,
+    _option("--shadows", min=0, metavar="K", help="Train K models on half of the controls, to compare with."),
+]
+ShadowCache = Annotated[
+    Path | None,
+    _option("--shadow-cache", metavar="DIR", help="Keep those models, and find them again; they hold controls."),
+]
 Force = Annotated[bool, _option("--force", help="Write into a folder that holds other files.")]
 Quiet = Annotated[bool, _option("--quiet", "-q", help="No progress, and one line of result.")]
 Verbose = Annotated[bool, _option("--verbose", "-v", help="Print every detail.")]

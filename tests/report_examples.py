@@ -45,6 +45,8 @@ def example(level: str, *, pictures: bool = True, **changes: object) -> Report:
         "members": _members(level, members, controls),
         "membership": _membership(rng, level),
         "evidence": _evidence(rng, level),
+        "plan": _plan(blind),
+        "comparability": None if blind else _comparability(level),
         "controls": _controls(level, members, controls),
         "gallery": _gallery(rng, level, images, members),
         "redacted": not pictures,
@@ -89,7 +91,15 @@ def hostile(text: str) -> Report:
         for attack in report.attacks
     )
     membership = tuple(
-        signal.model_copy(update={"signal": text, "summary": text, "paper": text, "reason": text})
+        signal.model_copy(
+            update={
+                "signal": text,
+                "summary": text,
+                "paper": text,
+                "reason": text,
+                "exposed": tuple(exposure.model_copy(update={"id": text}) for exposure in signal.exposed),
+            }
+        )
         for signal in report.membership
     )
     gallery = tuple(
@@ -124,6 +134,14 @@ def hostile(text: str) -> Report:
             "members": tuple(m.model_copy(update={"id": text, "attack": text}) for m in report.members),
             "membership": membership,
             "gallery": gallery,
+            "plan": report.plan and report.plan.model_copy(update={"sentences": (text,)}),
+            "comparability": report.comparability
+            and report.comparability.model_copy(
+                update={
+                    "tells": (text,),
+                    "left_out": (s.LeftOut(id=text, role="control", like=text, why="near copy"),),
+                }
+            ),
             "evidence": report.evidence and report.evidence.model_copy(update={"attack": text, "test": test}),
             "controls": report.controls.model_copy(update={"positive": positive, "reconstruction_test": test}),
             "manifest": report.manifest.model_copy(
@@ -440,6 +458,68 @@ def _signal(rng: Random, name: str, summary: str, paper: str, auc: float) -> s.M
         n_members=MEMBERS,
         n_controls=CONTROLS,
         roc=tuple(s.RocPoint(fpr=round(f, 5), tpr=round(t, 5)) for f, t in [*roc, (1.0, 1.0)]),
+        **_exposed(members, controls),
+    )
+
+
+def _exposed(members: list[float], controls: list[float]) -> dict[str, object]:
+    ranked = sorted(enumerate(members), key=lambda pair: -pair[1])
+    p_values = [(1 + sum(c >= score for c in controls)) / (CONTROLS + 1) for _, score in ranked]
+    scaled = [min(1.0, p * MEMBERS / (place + 1)) for place, p in enumerate(p_values)]
+    q_values = [min(scaled[place:]) for place in range(MEMBERS)]
+    rows = [
+        s.Exposure(id=f"member-{index:03}.png", score=round(score, 4), p_value=round(p, 5), q_value=round(q, 5))
+        for (index, score), p, q in zip(ranked, p_values, q_values, strict=True)
+    ]
+    return {"exposed": tuple(rows[:5]), "named": sum(row.q_value <= 0.05 for row in rows)}
+
+
+def _plan(blind: bool) -> s.Plan:
+    """As `privaudit plan` has it for these numbers, rounded."""
+    names = () if blind else ("reconstruction", "signal")
+    return s.Plan(
+        n_members=0 if blind else MEMBERS,
+        n_controls=0 if blind else CONTROLS,
+        shadow_controls=0,
+        n_tests=4,
+        alpha=0.01,
+        tests=tuple(
+            s.PlannedTest(
+                name=name,
+                n_members=MEMBERS,
+                n_controls=CONTROLS,
+                least_p=1e-72,
+                significant=True,
+                detectable_auc=0.637,
+            )
+            for name in names
+        ),
+        controls_to_flag_one=0 if blind else 1199,
+        flagged_together=None if blind else 3,
+        recovered_together=None if blind else 4,
+        levels=("high", "none-detected") if blind else ("critical", "high", "moderate", "low", "none-detected"),
+        without_images=blind,
+        best_tpr=None if blind else 0.95,
+        best_auc=None if blind else 0.98,
+        moderate_auc=None if blind else 0.68,
+        resolved_rates=() if blind else (0.01, 0.1),
+        bounded_rates=() if blind else (0.01, 0.1),
+        sentences=(
+            "Without members and controls only the weights can speak. Add 20 members and 399 controls."
+            if blind
+            else "A single training image cannot be flagged: 3 of 60 must come back together. Add 799 controls.",
+        ),
+    )
+
+
+def _comparability(level: str) -> s.Comparability:
+    return s.Comparability(
+        blind=s.Test(name="blind classifiers, 9,999 permutations", statistic=2.1, p_value=0.31),
+        auc=0.54,
+        tells=(),
+        left_out=(s.LeftOut(id="control-017.png", role="control", like="control-003.png", why="repeat"),),
+        accuracy_members=1.0 if level in ("critical", "high") else 0.91,
+        accuracy_controls=0.88,
     )
 
 

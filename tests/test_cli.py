@@ -14,6 +14,7 @@ from cli_sample import sample_report
 
 from auditcli.__main__ import main
 from auditcli.errors import AttackError, LoadError, SampleError, UnknownModel, UsageError
+from auditcli.scoring.plan import plan
 from auditcli.types import Progress
 
 
@@ -99,8 +100,9 @@ def test_a_folder_without_a_dot_is_a_model(audit):
 
 def test_defaults(audit):
     assert main(["scan", "m.onnx"]) == 0
-    watch = audit.options.pop("watch")
+    watch, announce = audit.options.pop("watch"), audit.options.pop("announce")
     assert callable(watch)
+    assert callable(announce)
     assert audit.options == {
         "reference": None,
         "controls": None,
@@ -117,18 +119,33 @@ def test_defaults(audit):
         "arch_arguments": {},
         "include_images": False,
         "redact": False,
+        "shadows": 0,
+        "shadow_cache": None,
         "command": "privaudit scan m.onnx",
     }
+
+
+def test_what_can_be_established_is_said_before_the_audit(audit, capsys):
+    prospect = plan(50, 5, tests=2)
+    for quiet in ([], ["--quiet"]):
+        assert main(["scan", "m.onnx", *quiet]) == 0
+        capsys.readouterr()
+        audit.options["announce"](prospect)
+        err = capsys.readouterr().err
+        assert ("plan: 50 members, 5 controls; levels that can be given: " in err) is not bool(quiet)
+        assert ("Add " in err) is not bool(quiet)
 
 
 def test_every_option_reaches_the_audit(audit):
     words = (
         "scan /home/me/m.onnx --members in/members --holdout c.npz --budget 1h30m --profile deep --attack kkt --attack "
         "noise --device cuda:1 --seed 3 --mean 0.1,0.2,0.3 --std 1 --input-shape 3,8,9 --assume activation=gelu "
-        "--assume heads=4 --arch mine/models.py:Net --arch-arg width=64 --arch-arg act=relu --include-images"
+        "--assume heads=4 --arch mine/models.py:Net --arch-arg width=64 --arch-arg act=relu --include-images "
+        "--shadows 4 --shadow-cache kept"
     )
     assert main(words.split()) == 0
     audit.options.pop("watch")
+    audit.options.pop("announce")
     assert audit.options == {
         "reference": Path("in/members"),
         "controls": Path("c.npz"),
@@ -145,6 +162,8 @@ def test_every_option_reaches_the_audit(audit):
         "arch_arguments": {"width": 64, "act": "relu"},
         "include_images": True,
         "redact": False,
+        "shadows": 4,
+        "shadow_cache": Path("kept"),
         "command": f"privaudit {words}".replace("/home/me/", "").replace("in/", "").replace("mine/", ""),
     }
     assert type(audit.options["profile"]) is str

@@ -240,6 +240,15 @@ class RocPoint(Part):
     tpr: float
 
 
+class Exposure(Part):
+    """How far one member stands out among the controls by a signal."""
+
+    id: str
+    score: float = Field(description="In the unit of the signal; higher = more likely a member.")
+    p_value: float
+    q_value: float
+
+
 class Membership(Part):
     """One membership signal."""
 
@@ -254,6 +263,8 @@ class Membership(Part):
     n_members: int
     n_controls: int
     roc: tuple[RocPoint, ...]
+    exposed: tuple[Exposure, ...] = Field((), description="The members that stand out most, the most exposed first.")
+    named: int = Field(0, description="Members that stand out one by one, at a q-value of at most 0.05.")
 
 
 class Evidence(Part):
@@ -270,10 +281,71 @@ class Evidence(Part):
     significant: bool
     unclear: bool = Field(default=False, description="Neither a finding nor the absence of one.")
     directions: int = Field(default=0, description="Directions training wrote into the first layer, above the noise.")
+    persistent: int | None = Field(default=None, description="Reproduced images that another kind of start finds too.")
+    shuffled_persistent: int | None = Field(default=None, description="The same with the weights shuffled.")
+    verified: int | None = Field(default=None, description="Reproduced images that outdo every decoy's multiplier.")
+
+
+class PlannedTest(Part):
+    """What one test of the family can say at best."""
+
+    name: str = Field(description="`reconstruction`, `signal` or `shadow signal`.")
+    n_members: int
+    n_controls: int = Field(description="Compared with the members: those that train shadow models are not.")
+    least_p: float = Field(description="The smallest p-value that these samples can reach.")
+    significant: bool = Field(description="It can be significant once all tests are counted together.")
+    detectable_auc: float | None = Field(description="True AUC that is found with a power of 80%.")
+
+
+class Plan(Part):
+    """What so many members and controls can establish at best, whatever the model."""
+
+    n_members: int
+    n_controls: int
+    shadow_controls: int = Field(description="Controls left to compare where the others train shadow models, else 0.")
+    n_tests: int = Field(description="In one family, corrected together.")
+    alpha: float
+    tests: tuple[PlannedTest, ...]
+    controls_to_flag_one: int
+    flagged_together: int | None = Field(description="Members that must stand out together to be flagged.")
+    recovered_together: int | None = Field(
+        description="Members above every control that make the reconstruction test significant."
+    )
+    levels: tuple[LevelName, ...] = Field(description="Those that can be given, the worst first.")
+    without_images: bool
+    best_tpr: float | None = Field(description="Highest lower bound of the true-positive rate at 1% false positives.")
+    best_auc: float | None = Field(description="Highest lower bound of an AUC.")
+    moderate_auc: float | None = Field(description="Smallest observed AUC whose lower bound is 0.60 or more.")
+    resolved_rates: tuple[float, ...]
+    bounded_rates: tuple[float, ...]
+    sentences: tuple[str, ...] = Field(description="The limits in words, the worst first.")
+
+
+class LeftOut(Part):
+    """An image that was not counted."""
+
+    id: str
+    role: Literal["member", "control"]
+    like: str = Field(description="The image it is a copy of, in the same sample or in the other one.")
+    why: Literal["repeat", "near copy"]
+
+
+class Comparability(Part):
+    """Whether members and controls are of one kind, but for training."""
+
+    blind: Test | None = Field(description="Does a classifier that never saw the model tell them apart?")
+    auc: float | None = Field(description="Of that classifier; 0.5 is guessing.")
+    tells: tuple[str, ...] = Field(description="What it tells them apart by, where it does.")
+    left_out: tuple[LeftOut, ...] = Field(description="Repeated images, and near copies across the two samples.")
+    accuracy_members: float | None = Field(description="Share of labelled members the model is right on.")
+    accuracy_controls: float | None
+    has_power: bool = Field(
+        True, description="Whether the classifier could have found any difference in so few images."
+    )
 
 
 class PositiveControl(Part):
-    """Whether the same procedure at the same budget finds the leak of a shipped leaky model."""
+    """Whether the same procedure at the same budget finds the leak of a model that is known to leak."""
 
     kind: Literal["reconstruction", "membership"]
     method: str
@@ -282,6 +354,7 @@ class PositiveControl(Part):
     of: int
     passed: bool
     detail: str
+    matched: bool = Field(False, description="On a copy of this very model, overfitted on controls.")
 
 
 class Controls(Part):
@@ -359,6 +432,8 @@ class Report(Part):
     members: tuple[Member, ...]
     membership: tuple[Membership, ...]
     evidence: Evidence | None
+    plan: Plan | None = Field(None, description="What this many members and controls can establish at best.")
+    comparability: Comparability | None = Field(None, description="Null where members or controls were not given.")
     controls: Controls
     gallery: tuple[GalleryItem, ...]
     redacted: bool = Field(description="True where no picture was written.")

@@ -1,15 +1,27 @@
 """What a report amounts to, in sentences and figures that every format shows alike.
 
 Public names: `main_figures`, `limits`, `positive_sentences`, `negative_sentence`, `budget_sentence`, `ssim_definition`,
-`leaked`, `found`, `ranked`, `best_signal`.
+`leaked`, `found`, `ranked`, `best_signal`, `exposed`, `positive_groups`, `comparability_sentences`.
 All text returned is plain: the renderers escape it.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from auditcli.report import number
-from auditcli.report.schema import Controls, Member, Membership, Report, SsimDefinition
+from auditcli.report.schema import (
+    Comparability,
+    Controls,
+    Member,
+    Membership,
+    PositiveControl,
+    Report,
+    SsimDefinition,
+)
 from auditcli.report.wording import ENDS
+
+_NAMED = 5
+"""Images left out that are named."""
 
 
 class Figure(NamedTuple):
@@ -40,6 +52,39 @@ def best_signal(report: Report) -> Membership | None:
     return max(scored, key=lambda signal: signal.auc.value if signal.auc else 0.0, default=None)
 
 
+def exposed(report: Report) -> tuple[Membership, ...]:
+    """The signals that single members out, the one that names most first."""
+    naming = [signal for signal in report.membership if signal.named]
+    return tuple(sorted(naming, key=lambda signal: -signal.named))
+
+
+def comparability_sentences(comparability: Comparability) -> tuple[str, ...]:
+    """Whether members and controls are of one kind, in sentences."""
+    return tuple(_comparability(comparability))
+
+
+def _comparability(comparability: Comparability) -> Iterator[str]:
+    blind = comparability.blind
+    if blind is not None:
+        by = f", by {', '.join(comparability.tells)}" if comparability.tells else ""
+        auc = "" if comparability.auc is None else f"AUC {number.score(comparability.auc)}, "
+        yield (
+            "A classifier that sees the images and never the model tries to tell members from controls: "
+            f"{auc}{number.p_claim(blind.p_value)}{by}. "
+            + ("It must fail." if comparability.has_power else "In so few images it can only fail, which says nothing.")
+        )
+    if comparability.accuracy_members is not None and comparability.accuracy_controls is not None:
+        yield (
+            f"The model is right on {number.percent(comparability.accuracy_members)} of the labelled members and on "
+            f"{number.percent(comparability.accuracy_controls)} of the labelled controls. A model that is no better "
+            "on the members may not have been trained on them, or on the controls as well."
+        )
+    if comparability.left_out:
+        names = ", ".join(f"{image.id} ({image.why} of {image.like})" for image in comparability.left_out[:_NAMED])
+        more = len(comparability.left_out) - _NAMED
+        yield f"Left out: {names}{f', and {more} more' if more > 0 else ''}."
+
+
 def ssim_definition(report: Report) -> SsimDefinition | None:
     """Which SSIM the attacks were scored by; None where none was."""
     return next((attack.ssim.definition for attack in report.attacks if attack.ssim), None)
@@ -51,12 +96,28 @@ def positive_sentences(report: Report) -> tuple[str, ...]:
         return ("No positive control was run: it backs the absence of a finding, and there is one.",)
     if not report.controls.positive:
         return ("No positive control was run, so that finding nothing would mean nothing.",)
-    noun = {"reconstruction": "training images", "membership": "members"}
+    return tuple(_positive_sentence(group) for group in positive_groups(report))
+
+
+def positive_groups(report: Report) -> tuple[tuple[PositiveControl, ...], ...]:
+    """The positive controls of one kind on one model together, the most telling first: one pass is enough."""
+    groups: dict[tuple[str, bool, str], list[PositiveControl]] = {}
+    for control in report.controls.positive:
+        groups.setdefault((control.kind, control.matched, control.fixture), []).append(control)
     return tuple(
-        f"{control.method} {'recovered' if control.kind == 'reconstruction' else 'recognised'} "
-        f"{control.recovered} of {control.of} {noun[control.kind]} of the shipped leaky model {control.fixture} "
-        f"at this budget: {'passed' if control.passed else 'NOT passed'}."
-        for control in report.controls.positive
+        tuple(sorted(group, key=lambda control: (not control.passed, -control.recovered / max(control.of, 1))))
+        for group in groups.values()
+    )
+
+
+def _positive_sentence(group: Sequence[PositiveControl]) -> str:
+    best, passed = group[0], sum(control.passed for control in group)
+    done, noun = ("recovered", "training images") if best.kind == "reconstruction" else ("recognised", "members")
+    model = best.fixture if best.matched else f"the shipped leaky model {best.fixture}"
+    others = f" ({passed} of {len(group)} methods did)" if len(group) > 1 else ""
+    return (
+        f"{best.method} {done} {best.recovered} of {best.of} {noun} of {model} at this budget{others}: "
+        f"{'passed' if best.passed else 'NOT passed'}."
     )
 
 
@@ -112,6 +173,11 @@ def limits(report: Report) -> tuple[str, ...]:
     if controls.n_members:
         gaps.append(
             f"Only the {number.count(controls.n_members)} members given were looked for, no other training image."
+        )
+    if controls.positive and controls.n_controls and not any(control.matched for control in controls.positive):
+        gaps.append(
+            "No copy of this architecture could be overfitted on the controls, so that the positive control rests on "
+            "a shipped model alone."
         )
     gaps.append("Only these attacks, at this budget: a stronger attack or a larger budget may find more.")
     return tuple(gaps)

@@ -1,0 +1,92 @@
+"""A report in the terminal. Public names: `show_report`, `STYLES`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from auditcli.terminal._console import plain, show_list, table_of
+
+if TYPE_CHECKING:
+    from auditcli.report import schema
+
+STYLES = {
+    "none-detected": "bold cyan",
+    "low": "bold yellow",
+    "moderate": "bold dark_orange",
+    "high": "bold red",
+    "critical": "bold white on red",
+    "inconclusive": "bold magenta",
+}
+
+
+def show_report(
+    console: Console, report: schema.Report, files: Sequence[Path], *, quiet: bool = False, verbose: bool = False
+) -> None:
+    """Print the verdict, what was tried, and where the report lies.
+
+    Args:
+        console: On stdout.
+        report: What to show.
+        files: The files written, the most readable one first.
+        quiet: Print the level and the first file alone, on one line.
+        verbose: Also print assumptions, membership signals, positive controls and mitigations.
+    """
+    level = Text(f" {report.verdict.level.upper()} ", STYLES[report.verdict.level])
+    if quiet:
+        console.print(Text(f"{report.verdict.level} {files[0] if files else ''}".strip()), soft_wrap=True)
+        return
+    console.print(Text.assemble(level, " ", plain(report.verdict.headline)))
+    show_list(console, "Why", [reason.text for reason in report.verdict.reasons])
+    console.print()
+    console.print(_attack_table(report))
+    if verbose:
+        _show_details(console, report)
+    show_list(console, "Next", report.verdict.next_steps)
+    console.print()
+    for file in files:
+        console.print(Text.assemble(("report  ", "dim"), plain(file)), soft_wrap=True)
+
+
+def _attack_table(report: schema.Report) -> Table:
+    table = table_of("attack", "status", "best SSIM", ">= 0.5", "time")
+    for attack in report.attacks:
+        found = attack.ssim
+        table.add_row(
+            Text(plain(attack.name) + (" (control)" if attack.negative_control else "")),
+            Text(attack.status + (f": {plain(attack.reason)}" if attack.reason else "")),
+            f"{found.top[0]:.3f}" if found and found.top else "-",
+            f"{found.members_over_half} of {found.n_members}" if found else "-",
+            f"{attack.seconds:.0f} s" if attack.steps else "-",
+        )
+    for signal in report.membership:
+        table.add_row(
+            Text(f"membership: {plain(signal.signal)}"),
+            Text(
+                f"AUC {signal.auc.value:.2f} [{signal.auc.low:.2f}, {signal.auc.high:.2f}]"
+                if signal.auc
+                else f"{signal.status}: {plain(signal.reason)}"
+            ),
+            "-",
+            "-",
+            "-",
+        )
+    return table
+
+
+def _show_details(console: Console, report: schema.Report) -> None:
+    show_list(console, "Assumed", [f"{a.what} = {a.value} ({a.why}; {a.flag})" for a in report.model.assumptions])
+    show_list(
+        console,
+        "Positive controls",
+        [
+            f"{c.method} found {c.recovered} of {c.of} in {c.fixture}, {'passed' if c.passed else 'FAILED'}: {c.detail}"
+            for c in report.controls.positive
+        ],
+    )
+    show_list(console, "Mitigations", report.verdict.mitigations)
