@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 
 from auditcli import terminal
 from auditcli.errors import AuditError
@@ -128,7 +129,7 @@ def _read_model(path: Path) -> str:
         raise AssertionError("two hashes of one file")
     options = Options()
     profile = identify(checkpoint, options)
-    console = terminal.Stream(file=io.StringIO(), highlight=False)
+    console = Console(file=io.StringIO(), highlight=False)
     model = describe(checkpoint, profile)
     terminal.show_profile(console, model, verbose=True)
     model.model_dump_json().encode()

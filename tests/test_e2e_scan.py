@@ -37,9 +37,9 @@ def workplace(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "level"),
     [
-        ((CNN, *IMAGES, "--fail-on", "critical"), 0, "moderate"),
-        ((CNN, *IMAGES, "--fail-on", "never"), 0, "moderate"),
-        ((CNN, *IMAGES, "--fail-on", "moderate"), 1, "moderate"),
+        ((CNN, *IMAGES, "--fail-on", "critical"), 0, "high"),
+        ((CNN, *IMAGES, "--fail-on", "never"), 0, "high"),
+        ((CNN, *IMAGES, "--fail-on", "moderate"), 1, "high"),
         ((CNN,), 3, "inconclusive"),
         ((CNN, "--fail-on", "never"), 3, "inconclusive"),
     ],
