@@ -23,6 +23,7 @@ from kkt_recoveries import Curve, record, score
 from kkt_victims import RECIPES, Victim, victim
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from page import processor
 from torch import Tensor
 
 from auditcli.attacks import all_attacks
@@ -150,17 +151,10 @@ def _about(name: str, subject: Victim, seed: int) -> dict[str, str]:
         "training": f"{recipe.steps} full-batch steps, lr {recipe.lr}, momentum {recipe.momentum}, weight decay "
         f"{recipe.weight_decay}, first layer's initial std {recipe.first_std}; loss {subject.loss:.1e}, cosine of "
         f"layer 1 and its descent direction {subject.alignment:.3f}, rank of the span {span(dense).rank}",
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {threads} thread{'s' * (threads > 1)}, torch "
+        "machine": f"{processor()}, {os.cpu_count()} cores, {threads} thread{'s' * (threads > 1)}, torch "
         f"{torch.__version__}, Python {platform.python_version()}",
         "measured": f"{datetime.now(UTC):%Y-%m-%d}, seed {seed}",
     }
-
-
-def _processor() -> str:
-    known = Path("/proc/cpuinfo")
-    lines = known.read_text().splitlines() if known.is_file() else []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
 
 
 def _row(curve: Curve) -> str:

@@ -6,7 +6,6 @@ Public names: `Bout`, `Score`, `Duel`, `bout`, `best`, `ahead`, `means`, `table`
 from __future__ import annotations
 
 import os
-import platform
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from page import markdown, processor
 from zoo_rows import Estimate
 
 from auditcli.scoring.membership import controls_to_bound
@@ -129,7 +129,7 @@ def means(bouts: Sequence[Bout], truth: str) -> list[tuple[str, int, float, floa
 
 def table(bouts: Sequence[Bout]) -> list[str]:
     """Markdown, a line for each victim and signal that has an answer."""
-    return _table(
+    return markdown(
         ("victim", "signal", "AUC", "TPR at 0.1% FPR", "TPR at 1% FPR", "seconds"),
         (
             (
@@ -200,7 +200,7 @@ def _head(bouts: Sequence[Bout], run: Run) -> Iterator[str]:
         f"- controls: {_range(one.controls for one in bouts)} compared, {_range(one.population for one in bouts)} more "
         f"for {_range(one.shadows for one in bouts)} shadow models"
     )
-    yield f"- machine: {_processor()}, {os.cpu_count()} cores, 1 thread, torch {torch.__version__}"
+    yield f"- machine: {processor()}, {os.cpu_count()} cores, 1 thread, torch {torch.__version__}"
     days, states = sorted({one.day for one in bouts}), sorted({one.code for one in bouts})
     yield f"- measured: {', '.join(days)}, code {', '.join(states)}"
     yield ""
@@ -209,7 +209,7 @@ def _head(bouts: Sequence[Bout], run: Run) -> Iterator[str]:
 
 def _summary(bouts: Sequence[Bout]) -> list[str]:
     columns = tuple(" or ".join(names) for names in SIDE_BY_SIDE)
-    lines = _table(
+    lines = markdown(
         ("TPR at 1% FPR", "truth", "best signal", "its TPR", *columns),
         (
             (
@@ -239,7 +239,7 @@ def _sentences(bouts: Sequence[Bout]) -> Iterator[str]:
 
 
 def _means(bouts: Sequence[Bout], truth: str) -> list[str]:
-    lines = _table(
+    lines = markdown(
         ("signal", "victims", "mean AUC", "mean TPR at 0.1% FPR", "mean TPR at 1% FPR"),
         ((name, n, *map(_number, values)) for name, n, *values in means(bouts, truth)),
     )
@@ -294,14 +294,14 @@ def _unanswered(bouts: Sequence[Bout]) -> list[str]:
         for score in one.scores:
             if score.auc is None:
                 failed.setdefault((score.signal, score.reason), []).append(one.victim)
-    rows = _table(
+    rows = markdown(
         ("no answer", "why", "victims"), ((name, why, ", ".join(on)) for (name, why), on in sorted(failed.items()))
     )
     return rows if failed else ["All signals had an answer on all victims."]
 
 
 def _victims(bouts: Sequence[Bout]) -> list[str]:
-    return _table(
+    return markdown(
         ("victim", "truth", "images", "architecture", "members", "controls", "seconds a shadow model"),
         (
             (
@@ -359,15 +359,3 @@ def _range(values: Iterable[int]) -> str:
     listed = sorted(values) or [0]
     least, most = listed[0], listed[-1]
     return f"{least:,}" if least == most else f"{least:,} to {most:,}"
-
-
-def _table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> list[str]:
-    lines = [f"| {' | '.join(map(str, cells))} |" for cells in (header, *rows)]
-    return [lines[0], f"|---|{'---|' * (len(header) - 1)}", *lines[1:]]
-
-
-def _processor() -> str:
-    known = Path("/proc/cpuinfo")
-    lines = known.read_text().splitlines() if known.is_file() else []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())

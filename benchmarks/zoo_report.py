@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from page import markdown, processor
 from zoo_figures import draw_all
 from zoo_rows import INCONCLUSIVE, LEVELS, Estimate, Row
 from zoo_summary import (
@@ -113,21 +114,21 @@ def _head(rows: Sequence[Row], run: Run) -> Iterator[str]:
     yield f"- command: `{run.command}`"
     yield f"- audits: {len(rows)}, code {run.code}"
     yield (
-        f"- machine: {_processor()}, {os.cpu_count()} cores, 1 thread an audit, torch {torch.__version__}, "
+        f"- machine: {processor()}, {os.cpu_count()} cores, 1 thread an audit, torch {torch.__version__}, "
         f"Python {platform.python_version()}"
     )
     yield f"- written: {datetime.now(UTC):%Y-%m-%d}"
 
 
 def _false_alarms(rows: Sequence[Row]) -> list[str]:
-    lines = _table(
+    lines = markdown(
         ("null audits", "above none-detected (95% interval)", "inconclusive"), map(_rate, false_alarms(rows))
     )
     return [*lines, "", "A level above none-detected is meant to come up in at most 1% of null audits."]
 
 
 def _power(rows: Sequence[Row]) -> list[str]:
-    return _table(("victims, wanted level", "reached (95% interval)", "inconclusive"), map(_rate, power(rows)))
+    return markdown(("victims, wanted level", "reached (95% interval)", "inconclusive"), map(_rate, power(rows)))
 
 
 def _rate(rate: Rate) -> tuple[object, ...]:
@@ -137,7 +138,7 @@ def _rate(rate: Rate) -> tuple[object, ...]:
 def _confusion(rows: Sequence[Row]) -> list[str]:
     levels = (INCONCLUSIVE, *LEVELS)
     table = confusion(rows)
-    return _table(
+    return markdown(
         ("truth", *levels), ((truth, *(counts[level] for level in levels)) for truth, counts in table.items())
     )
 
@@ -151,7 +152,7 @@ def _wrong(rows: Sequence[Row]) -> list[str]:
 
 
 def _calibration(rows: Sequence[Row]) -> list[str]:
-    lines = _table(
+    lines = markdown(
         ("test, null audits", "n", "p <= 0.05", "p <= 0.01", "KS, two-sided", "KS, too small"),
         (
             (name, lie.n, lie.below_5, lie.below_1, f"{lie.ks:.3f}", f"{lie.ks_small:.3f}")
@@ -167,7 +168,7 @@ def _calibration(rows: Sequence[Row]) -> list[str]:
 
 
 def _correlations(rows: Sequence[Row]) -> list[str]:
-    return _table(
+    return markdown(
         ("Spearman with the best AUC", "victims", "correlation (95% interval)"),
         (
             (name, "-" if found is None else found.n, "-" if found is None else _interval(found))
@@ -181,7 +182,7 @@ def _interval(value: object) -> str:
 
 
 def _mitigations(rows: Sequence[Row]) -> list[str]:
-    return _table(
+    return markdown(
         ("victim", "with", "level", "best AUC", "members recovered", "test accuracy"),
         (
             (
@@ -199,14 +200,14 @@ def _mitigations(rows: Sequence[Row]) -> list[str]:
 
 def _times(rows: Sequence[Row]) -> list[str]:
     found = times(rows).items()
-    return _table(
+    return markdown(
         ("family", "audits", "median seconds", "longest"),
         ((family, time.n, f"{time.median:.0f}", f"{time.most:.0f}") for family, time in found),
     )
 
 
 def _strengths(rows: Sequence[Row]) -> list[str]:
-    lines = _table(
+    lines = markdown(
         ("leaky victims, mean AUC (TPR at 1% FPR)", *FAMILIES),
         (
             (name, *(_strength(families.get(family)) for family in FAMILIES))
@@ -221,7 +222,7 @@ def _strength(found: Strength | None) -> str:
 
 
 def _duels(rows: Sequence[Row]) -> list[str]:
-    return _table(
+    return markdown(
         ("victim", "truth", "AUC of span", "AUC of confidence", "TPR at 1% FPR, span", "confidence"),
         (
             (
@@ -234,7 +235,7 @@ def _duels(rows: Sequence[Row]) -> list[str]:
 
 
 def _signals(rows: Sequence[Row]) -> list[str]:
-    return _table(
+    return markdown(
         ("victim", "truth", "sample", "shadows", "signal", "AUC", "TPR at 0.1% FPR", "TPR at 1% FPR", "p"),
         (
             (
@@ -248,7 +249,7 @@ def _signals(rows: Sequence[Row]) -> list[str]:
 
 
 def _victims(rows: Sequence[Row]) -> list[str]:
-    return _table(
+    return markdown(
         ("victim", "truth", "images", "accuracy, trained on / not", "AUC of the loss", "epsilon", "level"),
         (
             (
@@ -276,15 +277,3 @@ def _number(value: float | None) -> str:
 
 def _estimate(value: Estimate | None) -> str:
     return "-" if value is None else _interval(value)
-
-
-def _table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> list[str]:
-    lines = [f"| {' | '.join(map(str, cells))} |" for cells in (header, *rows)]
-    return [lines[0], f"|---|{'---|' * (len(header) - 1)}", *lines[1:]]
-
-
-def _processor() -> str:
-    known = Path("/proc/cpuinfo")
-    lines = known.read_text().splitlines() if known.is_file() else []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
