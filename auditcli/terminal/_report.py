@@ -45,6 +45,7 @@ def show_report(
     show_list(console, "Why", [reason.text for reason in report.verdict.reasons])
     console.print()
     console.print(_attack_table(report))
+    _show_signals(console, report)
     if verbose:
         _show_details(console, report)
     show_list(console, "Next", report.verdict.next_steps)
@@ -64,17 +65,35 @@ def _attack_table(report: schema.Report) -> Table:
             f"{found.members_over_half} of {found.n_members}" if found else "-",
             f"{attack.seconds:.0f} s" if attack.steps else "-",
         )
+    return table
+
+
+def _show_signals(console: Console, report: schema.Report) -> None:
+    """A table of the signals that gave scores, and a line for each reason why others gave none."""
+    scored = [signal for signal in report.membership if signal.auc is not None]
+    if scored:
+        console.print()
+        console.print(_signal_table(scored))
+    absent: dict[str, list[str]] = {}
     for signal in report.membership:
+        if signal.auc is None:
+            absent.setdefault(f"{signal.status}: {plain(signal.reason)}", []).append(plain(signal.signal))
+    if absent:
+        console.print()
+    for why, names in absent.items():
+        console.print(Text(f"{', '.join(names)} {why}"))
+
+
+def _signal_table(signals: Sequence[schema.Membership]) -> Table:
+    table = table_of("signal", "AUC", "95% interval", "at 1% false alarms", "named")
+    for signal in signals:
+        rate = signal.tpr_at_fpr.at_1_percent if signal.tpr_at_fpr else None
         table.add_row(
-            Text(f"membership: {plain(signal.signal)}"),
-            Text(
-                f"AUC {signal.auc.value:.2f} [{signal.auc.low:.2f}, {signal.auc.high:.2f}]"
-                if signal.auc
-                else f"{signal.status}: {plain(signal.reason)}"
-            ),
-            "-",
-            "-",
-            "-",
+            Text(plain(signal.signal)),
+            f"{signal.auc.value:.2f}" if signal.auc else "-",
+            f"{signal.auc.low:.2f} to {signal.auc.high:.2f}" if signal.auc else "-",
+            f"{rate.value:.0%}" if rate else "-",
+            f"{signal.named} of {signal.n_members}",
         )
     return table
 
