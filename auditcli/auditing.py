@@ -27,6 +27,7 @@ from auditcli.scoring.findings import Findings
 from auditcli.scoring.plan import plan
 from auditcli.scoring.verdict import judge
 from auditcli.threads import one_thread
+from auditcli.training import predicted
 from auditcli.types import Comparability, Plan, Profile, Sample, StopReason, Target
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 _RESOLVING = 0.2
 """Share of the budget for what images can say about the model."""
-_BATCH = 256
 
 
 def load(
@@ -149,7 +149,7 @@ def audit(
     )
     samples = [None if sample is None else Path(sample) for sample in (reference, controls)]
     checkpoint, described, target = _open(path, options, where, *samples, seconds=_RESOLVING * budget)
-    members, holdout, compared = _samples(reference, controls, target, where, seed=seed)
+    members, holdout, compared = _samples(reference, controls, target, seed=seed)
     prospect = _prospect(target.profile, members, holdout, shadows=shadows)
     if announce is not None:
         announce(prospect)
@@ -220,7 +220,7 @@ def _chosen(names: Sequence[str]) -> tuple[Attack, ...]:
 
 
 def _samples(
-    reference: str | Path | None, controls: str | Path | None, target: Target, device: torch.device, *, seed: int
+    reference: str | Path | None, controls: str | Path | None, target: Target, *, seed: int
 ) -> tuple[Sample | None, Sample | None, Comparability | None]:
     """Members, controls, and whether they can be compared; what would be counted twice is left out."""
     profile = target.profile
@@ -242,8 +242,8 @@ def _samples(
         auc=found.auc,
         tells=tuple(difference.what for difference in found.differences),
         left_out=vetted.left_out,
-        accuracy_members=_accuracy(target, vetted.members, device),
-        accuracy_controls=_accuracy(target, vetted.controls, device),
+        accuracy_members=_accuracy(target, vetted.members),
+        accuracy_controls=_accuracy(target, vetted.controls),
         has_power=found.has_power,
     )
     return vetted.members, vetted.controls, compared
@@ -259,14 +259,11 @@ def _require_classes(sample: Sample, role: str, profile: Profile) -> None:
         )
 
 
-def _accuracy(target: Target, sample: Sample, device: torch.device) -> float | None:
+def _accuracy(target: Target, sample: Sample) -> float | None:
     """Share of images the model is right on, None without labels."""
     if sample.labels is None:
         return None
-    with torch.no_grad(), one_thread():
-        logits = torch.cat([target(batch.to(device)) for batch in sample.images.split(_BATCH)]).cpu()
-    predicted = (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(dim=1)
-    return float((predicted == sample.labels).double().mean())
+    return float((predicted(target, sample.images) == sample.labels).double().mean())
 
 
 def _prospect(profile: Profile, members: Sample | None, controls: Sample | None, *, shadows: int) -> Plan:

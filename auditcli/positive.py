@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -124,12 +125,13 @@ def controls_for(
         (fixture for fixture in fixtures() if fixture.family == profile.family),
         key=lambda fixture: (fixture.outputs == 1) != (profile.outputs == 1),
     )
+    opened = cache(lambda fixture: _opened(fixture, device))
     for attack, budget in attacks:
         for fixture in [fixture for fixture in alike if attack.name in fixture.methods][:1]:
-            yield _reconstruction(attack, budget, _opened(fixture, device), seed, watch)
+            yield _reconstruction(attack, budget, opened(fixture), seed, watch)
     for signal in signals:
         for fixture in [fixture for fixture in alike if signal.name in fixture.methods][:1]:
-            yield _membership(signal, _opened(fixture, device), device, seed)
+            yield _membership(signal, opened(fixture), device, seed)
 
 
 def matched_for(

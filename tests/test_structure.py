@@ -71,7 +71,7 @@ MAY_IMPORT = {
     },
     "auditing": {
         *("assembly", "comparability", "device", "effort", "gallery", "images", "hypotheses", "inspection"),
-        *("investigation", "threads"),
+        *("investigation", "threads", "training"),
         *STAGES,
         "report",
         *BASE,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from auditcli.membership._logits import chosen, per_class
 from auditcli.membership._signal import Query
 from auditcli.membership.confidence import confidence
 
@@ -26,7 +27,7 @@ def labels_of(query: Query, images: Tensor, known: Tensor | None) -> Tensor:
         return known.cpu()
     with torch.no_grad():
         logits = torch.cat([query.target(batch) for batch in images.split(_BATCH)])
-    return ((logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(dim=1)).cpu()
+    return chosen(per_class(logits), None).cpu()
 
 
 def log_odds(target: Target, images: Tensor, labels: Tensor) -> Tensor:
