@@ -1,0 +1,16 @@
+"""`privaudit attacks`: the table of attacks and signals."""
+
+from __future__ import annotations
+
+from auditcli import policy, terminal
+
+
+def attacks() -> int:
+    """List attacks and membership signals: what each does, needs, and where it is from."""
+    from auditcli.attacks import all_attacks
+    from auditcli.membership import all_signals
+
+    terminal.show_plugins(terminal.stdout(), "attack", all_attacks())
+    terminal.write("\n")
+    terminal.show_plugins(terminal.stdout(), "membership", all_signals())
+    return policy.PASSED
