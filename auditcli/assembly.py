@@ -94,7 +94,9 @@ def assemble(
         verdict=schema.Verdict(
             level=verdict.level.value,
             headline=headline(verdict, _spent(session)),
-            reasons=tuple(schema.Reason(text=reason.text, level=reason.level.value) for reason in verdict.reasons),
+            reasons=tuple(
+                schema.Reason(text=reason.text, level=reason.level.value, id=reason.id) for reason in verdict.reasons
+            ),
             next_steps=verdict.next_steps,
             mitigations=verdict.mitigations,
         ),

@@ -554,6 +554,8 @@ class Reason:
     text: str
     level: Level
     """The level this alone would give."""
+    id: str = ""
+    """Of the finding, a key of `rules.RULES`; empty for a question that was answered with no."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,22 +169,27 @@ def _verdict(level: str) -> s.Verdict:
                 "none-detected",
             ),
         ],
-        "low": [("Members score slightly above controls in reconstruction (p = 0.021).", "low")],
-        "moderate": [("The signal loss ranks members above controls: AUC 0.668, at least 0.60.", "moderate")],
+        "low": [("Members score slightly above controls in reconstruction (p = 0.021).", "low", "PA002")],
+        "moderate": [("The signal loss ranks members above controls: AUC 0.668, at least 0.60.", "moderate", "PA004")],
         "high": [
-            ("Reconstructions match members better than controls (p < 0.0001).", "high"),
-            ("The signal loss ranks members above controls: AUC 0.741.", "moderate"),
+            ("Reconstructions match members better than controls (p < 0.0001).", "high", "PA002"),
+            ("The signal loss ranks members above controls: AUC 0.741.", "moderate", "PA004"),
         ],
         "critical": [
-            ("14 training images were recovered, each at q of at most 0.05 against 400 controls.", "critical"),
-            ("Independent restarts agree on 17 images; on shuffled weights they agree on none.", "high"),
-            ("The signal loss tells members from controls: AUC 0.874.", "moderate"),
+            ("14 training images were recovered, each at q of at most 0.05 against 400 controls.", "critical", "PA001"),
+            ("Independent restarts agree on 17 images; on shuffled weights they agree on none.", "high", "PA006"),
+            ("The signal loss tells members from controls: AUC 0.874.", "moderate", "PA004"),
         ],
         "inconclusive": [
-            ("No training images were given, so nothing could be compared with the originals.", "inconclusive"),
+            (
+                "No training images were given, so nothing could be compared with the originals.",
+                "inconclusive",
+                "PA106",
+            ),
             (
                 "The positive control recovered 3 of 20 images at this budget, fewer than the 10 it needs.",
                 "inconclusive",
+                "PA113",
             ),
         ],
     }[level]
@@ -209,7 +214,7 @@ def _verdict(level: str) -> s.Verdict:
     return s.Verdict(
         level=level,
         headline=HEADLINES[level],
-        reasons=tuple(s.Reason(text=text, level=name) for text, name in reasons),
+        reasons=tuple(s.Reason(text=text, level=name, id="".join(ids)) for text, name, *ids in reasons),
         next_steps=next_steps,
         mitigations=mitigations,
     )

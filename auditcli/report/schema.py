@@ -53,6 +53,9 @@ class Reason(Part):
 
     text: str
     level: LevelName
+    id: str = Field(
+        "", description="Stable id of the finding, e.g. `PA001`; empty where a question was answered with no."
+    )
 
 
 class Verdict(Part):

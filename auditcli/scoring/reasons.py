@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from auditcli.rules import Id
 from auditcli.scoring.calibration import FALSE_DISCOVERY_RATE
 from auditcli.scoring.findings import Findings
 from auditcli.scoring.weighing import Weighed, differs, swapped
@@ -17,7 +18,8 @@ HIGH_TPR = 0.10
 HIGH_FPR = 0.01
 MODERATE_AUC = 0.60
 """Lower bound of the AUC from which membership is a moderate leak."""
-_MILDEST = (Level.HIGH, Level.MODERATE, Level.LOW)
+_OF_SIGNALS = {Level.HIGH: Id.NAMED, Level.MODERATE: Id.INFERRED, Level.LOW: Id.TRACED}
+"""The finding of a significant signal by its level, the worst first."""
 
 
 def finding_reasons(findings: Findings, weighed: Weighed) -> Iterator[Reason]:
@@ -26,18 +28,18 @@ def finding_reasons(findings: Findings, weighed: Weighed) -> Iterator[Reason]:
         yield _recovered(findings) if findings.leaked else _resembling(findings, findings.reconstruction)
     ranked = sorted(weighed.signals, key=_rank)
     for best in ranked[:1]:
-        yield Reason(_signal(best), signal_level(best))
+        yield _membership(_signal(best), best)
     if others := ranked[1:]:
         text = f"{_named(others)} {'does' if len(others) == 1 else 'do'} so too: {_aucs(others)}."
-        yield Reason(text, signal_level(others[0]))
+        yield _membership(text, others[0])
     if weighed.evidence and findings.evidence is not None:
-        yield Reason(_evidence(findings.evidence), Level.HIGH)
+        yield Reason(_evidence(findings.evidence), Level.HIGH, Id.KEPT)
 
 
 def doubt_reasons(findings: Findings, weighed: Weighed) -> Iterator[Reason]:
     """One sentence for each thing that speaks against concluding that nothing leaks; not each of them forbids it."""
-    for text in _doubts(findings, weighed):
-        yield Reason(text, Level.INCONCLUSIVE)
+    for id, text in _doubts(findings, weighed):
+        yield Reason(text, Level.INCONCLUSIVE, id)
 
 
 def absence_reasons(findings: Findings, weighed: Weighed) -> Iterator[Reason]:
@@ -48,7 +50,7 @@ def absence_reasons(findings: Findings, weighed: Weighed) -> Iterator[Reason]:
 
 def _rank(signal: SignalFinding) -> tuple[int, float]:
     """The signal that gives the worst level first, and of those alike the one of largest area."""
-    return _MILDEST.index(signal_level(signal)), -signal.auc.value
+    return list(_OF_SIGNALS).index(signal_level(signal)), -signal.auc.value
 
 
 def signal_level(signal: SignalFinding) -> Level:
@@ -59,6 +61,11 @@ def signal_level(signal: SignalFinding) -> Level:
     return Level.MODERATE if signal.auc.low >= MODERATE_AUC else Level.LOW
 
 
+def _membership(text: str, signal: SignalFinding) -> Reason:
+    level = signal_level(signal)
+    return Reason(text, level, _OF_SIGNALS[level])
+
+
 def _recovered(findings: Findings) -> Reason:
     leaked = findings.leaked
     control = "" if findings.best_control is None else _best_control(findings)
@@ -66,7 +73,7 @@ def _recovered(findings: Findings) -> Reason:
         f"{len(leaked)} of {_count(findings.n_members, 'training image')} {_was(len(leaked))} individually recovered "
         f"(q <= {FALSE_DISCOVERY_RATE}); the best matches at SSIM {leaked[0].best_ssim:.2f}{control}."
     )
-    return Reason(text, Level.CRITICAL)
+    return Reason(text, Level.CRITICAL, Id.RECOVERED)
 
 
 def _named(signals: Sequence[SignalFinding]) -> str:
@@ -89,7 +96,7 @@ def _resembling(findings: Findings, test: Test) -> Reason:
         f"What was reconstructed resembles the training images more than the controls ({_p(test)}; "
         f"{_sizes(findings)}), though no single image can be named at this number of controls."
     )
-    return Reason(text, Level.HIGH)
+    return Reason(text, Level.HIGH, Id.RESEMBLING)
 
 
 def _signal(signal: SignalFinding) -> str:
@@ -117,72 +124,83 @@ def _evidence(evidence: Evidence) -> str:
     )
 
 
-def _doubts(findings: Findings, weighed: Weighed) -> Iterator[str]:
+def _doubts(findings: Findings, weighed: Weighed) -> Iterator[tuple[Id, str]]:
     yield from _differences(findings)
     if swapped(findings):
         yield (
+            Id.SWAPPED,
             f"The model is right on {findings.accuracy_controls:.0%} of the controls and on only "
-            f"{findings.accuracy_members:.0%} of the training images, as if the two had been swapped."
+            f"{findings.accuracy_members:.0%} of the training images, as if the two had been swapped.",
         )
     if findings.interrupted:
-        yield "The audit was interrupted, so that what it had not yet tried is unknown."
+        yield Id.INTERRUPTED, "The audit was interrupted, so that what it had not yet tried is unknown."
     if findings.applicable == 0:
-        yield "No attack and no membership signal applies to this model with what was given."
+        yield Id.NOTHING_APPLIES, "No attack and no membership signal applies to this model with what was given."
     elif not (weighed.answered or weighed.found) and weighed.comparable:
-        yield "Nothing that ran could have told a leaking model from one that does not leak."
+        yield Id.NO_POWER, "Nothing that ran could have told a leaking model from one that does not leak."
     if weighed.evidence and findings.reconstruction is not None and weighed.comparable and not weighed.reconstruction:
         yield (
+            Id.FOREIGN_MEMBERS,
             "The weights alone show a small training set, and the members given resemble it no more than the controls "
-            "do: check that the members were trained on and the controls were not."
+            "do: check that the members were trained on and the controls were not.",
         )
     if findings.flawless and not (weighed.reconstruction or weighed.signals):
         yield (
+            Id.FLAWLESS_ON_CONTROLS,
             f"The model makes no mistake on the {_count(findings.n_controls, 'control')}: were they trained on? If so, "
-            "nothing tells the members from them, however much leaks."
+            "nothing tells the members from them, however much leaks.",
         )
     if findings.evidence is not None and findings.evidence.unclear and findings.reconstruction is None:
         yield (
+            Id.EXPLAINED_BY_FEW,
             f"A few images explain {findings.evidence.explained:.0%} of the first layer, as where a model kept few "
             "training images or was trained with strong weight decay; restarts agree on "
-            f"{findings.evidence.reproduced} of them, too few to tell which."
+            f"{findings.evidence.reproduced} of them, too few to tell which.",
         )
     if not weighed.resolvable:
-        yield f"With {_sizes(findings)}, not even perfect separation would be significant."
+        yield Id.TOO_FEW_IMAGES, f"With {_sizes(findings)}, not even perfect separation would be significant."
     if findings.members and findings.n_controls == 0:
         best = max(member.best_ssim for member in findings.members)
         yield (
+            Id.UNCALIBRATED,
             f"The nearest training image is matched at SSIM {best:.2f}, but without controls nothing says "
-            "how near chance comes, so this adds nothing to the level."
+            "how near chance comes, so this adds nothing to the level.",
         )
     if findings.leaked and weighed.comparable and not weighed.reconstruction:
         yield (
+            Id.SINGLES_ONLY,
             f"{len(findings.leaked)} of {_count(findings.n_members, 'training image')} {_stands(len(findings.leaked))} "
-            "out among the controls, but the training images as a whole do not, which chance alone can bring about."
+            "out among the controls, but the training images as a whole do not, which chance alone can bring about.",
         )
     yield from _positive_doubts(weighed)
 
 
-def _differences(findings: Findings) -> Iterator[str]:
+def _differences(findings: Findings) -> Iterator[tuple[Id, str]]:
     """What tells members from controls without any leak."""
     so = "so the two differ in kind and no comparison between them counts"
     if findings.negative is not None and differs(findings.negative):
         yield (
+            Id.MATCHED_BLINDLY,
             "Images that were guessed without the model already match the training images better than the controls "
-            f"({_p(findings.negative)}), {so}."
+            f"({_p(findings.negative)}), {so}.",
         )
     if findings.blind is not None and differs(findings.blind):
         by = f" by {_listed(findings.tells)}" if findings.tells else ""
         yield (
+            Id.TOLD_APART_BLINDLY,
             f"A classifier that never saw the model tells the training images from the controls{by} "
-            f"({_p(findings.blind)}), {so}."
+            f"({_p(findings.blind)}), {so}.",
         )
 
 
-def _positive_doubts(weighed: Weighed) -> Iterator[str]:
+def _positive_doubts(weighed: Weighed) -> Iterator[tuple[Id, str]]:
     for control in weighed.positive_failed:
-        yield f"The positive control failed: {_control(control)}, so what was not found here may still be there."
+        yield (
+            Id.POSITIVE_FAILED,
+            f"The positive control failed: {_control(control)}, so what was not found here may still be there.",
+        )
     for kind in () if weighed.found else weighed.unchecked:
-        yield f"No positive control shows that the {kind} part finds a leak where there is one."
+        yield Id.POSITIVE_MISSING, f"No positive control shows that the {kind} part finds a leak where there is one."
 
 
 def _absences(findings: Findings, weighed: Weighed) -> Iterator[str]:

@@ -1,0 +1,74 @@
+"""What a report found, doubted and left out, one by one and each under its stable id.
+
+Public names: `Finding`, `findings`. Checklists, SARIF, JUnit and the gate are made of these; all text is plain.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+
+from auditcli.report.schema import LevelName, Report
+from auditcli.rules import RULES, Id, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One finding of one report."""
+
+    id: str
+    """A key of `rules.RULES`."""
+    text: str
+    """What was found, in a sentence."""
+    level: LevelName
+    """What it would give alone: a level for a leak, `inconclusive` for a doubt, `none-detected` for a gap."""
+    subject: str = ""
+    """The attack, signal or assumption it is about; empty where it is about the model."""
+
+    @property
+    def rule(self) -> Rule:
+        """What the id stands for."""
+        return RULES[self.id]
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same finding about the same subject in any report, whatever the figures say."""
+        return sha256(f"{self.id}\0{self.subject}".encode()).hexdigest()
+
+
+def findings(report: Report) -> tuple[Finding, ...]:
+    """Every finding of a report: those behind the verdict in its order, then the gaps.
+
+    A level rests on the first kind alone: a gap says what is not known.
+    """
+    return (*_reasons(report), *_gaps(report))
+
+
+def _reasons(report: Report) -> Iterator[Finding]:
+    for reason in report.verdict.reasons:
+        if reason.id in RULES:
+            yield Finding(reason.id, reason.text, reason.level)
+
+
+def _gaps(report: Report) -> Iterator[Finding]:
+    for attack in report.attacks:
+        if attack.status in {"skipped", "failed"}:
+            id = Id.ATTACK_FAILED if attack.status == "failed" else Id.ATTACK_NOT_RUN
+            yield _gap(id, f"The attack {attack.name} {attack.status}: {attack.reason}.", attack.name)
+    for signal in report.membership:
+        if signal.status != "scored":
+            id = Id.SIGNAL_FAILED if signal.status == "failed" else Id.SIGNAL_NOT_RUN
+            yield _gap(id, f"The signal {signal.signal} {signal.status}: {signal.reason}.", signal.signal)
+    for assumption in report.model.assumptions:
+        text = f"Assumed: {assumption.what} = {assumption.value}, for {assumption.why}. Otherwise {assumption.flag}."
+        yield _gap(Id.ASSUMED, text, assumption.what)
+    controls = report.controls
+    needed = controls.controls_to_flag_one
+    if needed is not None and 0 < controls.n_controls < needed:
+        text = f"With {controls.n_controls} controls for {controls.n_members} members no single image can be flagged."
+        yield _gap(Id.NO_SINGLE_FLAG, f"{text} That takes {needed}.")
+    if report.budget.stopped_by == "seconds":
+        yield _gap(Id.CUT_SHORT, f"The audit ended at its budget of {report.budget.seconds:g} seconds.")
+
+
+def _gap(id: Id, text: str, subject: str = "") -> Finding:
+    return Finding(id.value, text, "none-detected", subject)
