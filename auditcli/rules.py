@@ -12,8 +12,12 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal
 
-Kind = Literal["leak", "doubt", "gap"]
-"""`leak`: found out about the model. `doubt`: forbids or limits a conclusion. `gap`: was not looked at, or assumed."""
+Kind = Literal["leak", "doubt", "gap", "breach"]
+"""What a finding is about.
+
+`leak`: found out about the model. `doubt`: forbids or limits a conclusion. `gap`: was not looked at, or assumed.
+`breach`: a demand of a policy that is not met.
+"""
 
 
 class Id(StrEnum):

@@ -23,6 +23,8 @@ class Finding:
     """What it would give alone: a level for a leak, `inconclusive` for a doubt, `none-detected` for a gap."""
     subject: str = ""
     """The attack, signal or assumption it is about; empty where it is about the model."""
+    waived: str = ""
+    """Why a policy lets it pass, and until when; empty where none does."""
 
     @property
     def rule(self) -> Rule:
