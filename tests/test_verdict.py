@@ -223,9 +223,11 @@ def test_next_steps_name_the_cheapest_thing_to_add():
     assert "privaudit inspect" in steps(Findings())
     assert "until the positive control passes" in steps(LEVELS["nothing, positive control failed"][0])
     assert "Leave time for the positive control" in steps(LEVELS["nothing, positive control absent"][0])
-    weak = replace(LEAK, signals=(signal(1e-6, n=(60, 100)),))
+    weak = replace(LEAK, n_controls=100, signals=(signal(1e-6, n=(60, 100)),))
     assert "at least 390 controls" in steps(weak)
-    assert "at least 390 controls" not in steps(replace(weak, signals=(signal(1e-6, n=(60, 390)),)))
+    assert "at least 390 controls" not in steps(replace(weak, n_controls=390, signals=(signal(1e-6, n=(60, 390)),)))
+    halved = replace(weak, n_controls=400, signals=(signal(1e-6, n=(60, 200)),))
+    assert "at least 780 controls" in steps(halved)
     assert steps(LEAK) == ""
 
 

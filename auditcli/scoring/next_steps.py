@@ -65,8 +65,12 @@ def _to_calibrate(findings: Findings, weighed: Weighed) -> Iterator[str]:
             f"one of {_members(m)}."
         )
     bound = controls_to_bound(HIGH_FPR)
-    if any(s.n_controls < bound and signal_level(s) is not Level.HIGH for s in weighed.signals):
-        yield f"Give at least {bound:,} controls (--controls DIR) to bound what is found at 1% false alarms from below."
+    unbounded = [s for s in weighed.signals if s.n_controls < bound and signal_level(s) is not Level.HIGH]
+    if unbounded:
+        # Controls that trained shadow models were not compared: as many again must be given.
+        needed = max(bound * max(1, round(k / s.n_controls)) for s in unbounded)
+        more = f"Give at least {needed:,} controls (--controls DIR)"
+        yield f"{more} to bound what is found at 1% false alarms from below."
 
 
 def _members(number: int) -> str:
