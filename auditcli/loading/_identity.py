@@ -1,11 +1,11 @@
-"""Which model a path holds: `model_sha256`. Needs no torch, so that a release can be checked where none is installed."""
+"""Which model a path holds: `model_sha256`. Needs no torch: a release is checked where none is installed."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from auditcli.errors import LoadError
-from auditcli.loading import huggingface, onnx
+from auditcli.loading import hub, huggingface, onnx
 from auditcli.loading._files import digest, printable
 from auditcli.loading._sniff import sniff
 from auditcli.types import Format
@@ -15,8 +15,12 @@ def model_sha256(path: Path) -> str:
     """The hash `load` puts into `Checkpoint.sha256`, without reading the weights into memory.
 
     Raises:
-        LoadError: as `load`, as far as the names and headers of the files show it.
+        LoadError: as `load`, as far as the names and headers of the files show it; or an id of the hub, which is not
+            downloaded.
     """
+    if hub.is_hub_id(path):
+        hint = "hf download OWNER/NAME --local-dir F, and give F"
+        raise LoadError(f"{printable(str(path))} is a model of the hub; a file or folder was expected", hint=hint)
     path = Path(path)
     try:
         match sniff(path):
