@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Final, Literal
 
-from auditcli.gate.identity import contradictions
+from auditcli.gate.identity import contradictions, utc
 from auditcli.gate.measures import MEASURES, Figure, Measure
 from auditcli.gate.policy_file import Policy
 from auditcli.report import number
@@ -187,12 +187,7 @@ def _demand(name: str, wanted: str, measured: str, id: Id | None, text: str, sub
 
 
 def _finished(report: Report) -> date:
-    """The day the audit ended, in UTC; a time without a zone is taken for UTC."""
-    return _utc(report.manifest.finished).date()
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return utc(report.manifest.finished).date()
 
 
 def _span(seconds: float) -> str:

@@ -1,8 +1,9 @@
-"""Whether a report can have been written by one audit. Public name: `contradictions`."""
+"""Whether a report can have been written by one audit. Public names: `contradictions`, `utc`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from auditcli.report.schema import Report
 from auditcli.report.wording import SCALE
@@ -47,5 +48,10 @@ def _of_numbers(report: Report) -> Iterator[str]:
     ):
         if counted not in {0, given}:
             yield f"{given} images were given and {counted} counted"
-    if report.manifest.finished < report.manifest.started:
+    if utc(report.manifest.finished) < utc(report.manifest.started):
         yield "the audit ended before it began"
+
+
+def utc(moment: datetime) -> datetime:
+    """The same moment in UTC; one without a time zone is taken for UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -172,8 +172,9 @@ def _refused(path: Path, error: ValidationError) -> UsageError:
     if first["type"] == "extra_forbidden":
         return UsageError(f"{where} is no key of a policy", hint=f"{_nearest(key, table)}{_PAGE}")
     example = next(_examples(table, key), "")
-    message = first["msg"].removeprefix("Value error, ")
-    return UsageError(f"{where}: {message[:1].lower()}{message[1:]}", hint=f"{example}; {_PAGE}" if example else _PAGE)
+    own = first["msg"].removeprefix("Value error, ")
+    message = own if own != first["msg"] else own[:1].lower() + own[1:]
+    return UsageError(f"{where}: {message}", hint=f"{example}; {_PAGE}" if example else _PAGE)
 
 
 def _place(place: tuple[int | str, ...]) -> str:
