@@ -1,13 +1,16 @@
 """The policy file: what it holds, and what is said about one that is wrong."""
 
 import json
+import re
 from datetime import date
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditcli import policy
 from auditcli.errors import UsageError
 from auditcli.gate import FORMATS, Policy, Thresholds, Waiver, read_policy
 from auditcli.gate.measures import MEASURES
@@ -188,3 +191,48 @@ def test_a_policy_comes_back_from_its_file(tmp_path_factory, policy):
     path = Path(tmp_path_factory.getbasetemp()) / "round.toml"
     path.write_bytes(toml(policy).encode())
     assert read_policy(path) == policy
+
+
+# ---- the page -------------------------------------------------------------------------------------------------------
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "policy.md"
+
+
+def rows(heading):
+    """Rows of the table of the page whose first heading is this, as lists of cells."""
+    lines = iter(PAGE.read_text(encoding="utf-8").splitlines())
+    for line in lines:
+        if line.startswith(f"| {heading} |"):
+            next(lines)
+            return [[cell.strip().strip("`") for cell in row.strip("|").split(" |")] for row in takewhile(bool, lines)]
+    raise AssertionError(f"no table begins with {heading}")
+
+
+@pytest.mark.parametrize(("heading", "shape"), [("key", Policy), ("threshold", Thresholds), ("waiver key", Waiver)])
+def test_the_page_lists_every_key(heading, shape):
+    assert [row[0] for row in rows(heading)] == list(shape.model_fields)
+
+
+def test_the_page_says_what_each_figure_needs():
+    said = {row[0]: row[2] for row in rows("threshold")[1:] if not row[2].startswith("the same")}
+    assert {"recovered", "best_ssim", "membership_auc", "accuracy_gap"} <= set(said)
+    for name, needs in said.items():
+        assert MEASURES[name].needs == needs
+
+
+def test_the_policies_of_the_page_and_of_the_sample_are_understood(tmp_path):
+    (block,) = re.findall(r"^```toml\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+    assert read_policy(written(tmp_path, block)).required_controls == 400
+    sample = PAGE.parents[1] / "tests" / "release"
+    waivers = (sample / "waivers.toml").read_text().replace("LAST_DAY", "2027-01-31")
+    text = (sample / "privaudit-policy.toml").read_text() + waivers
+    assert len(read_policy(written(tmp_path, text)).waivers) == 3
+
+
+def test_the_page_has_the_exit_codes_of_the_command():
+    codes = {policy.PASSED, policy.BROKEN, policy.UNUSABLE, policy.INCONCLUSIVE}
+    assert {int(row[0]) for row in rows("code")} == codes
+
+
+def test_ids_on_the_page_are_known():
+    assert set(re.findall(r"PA\d{3}", PAGE.read_text(encoding="utf-8"))) <= set(RULES)

@@ -82,17 +82,17 @@ class Table(BaseModel):
 class Thresholds(Table):
     """The highest figures that are allowed. A figure that was not measured is not below its threshold."""
 
-    bound: Literal["upper", "estimate"] = Field("upper", examples=['bound = "upper"'])
-    recovered: Count | None = Field(None, examples=["recovered = 0"])
-    best_ssim: Share | None = Field(None, examples=["best_ssim = 0.4"])
-    members_over_half: Count | None = Field(None, examples=["members_over_half = 0"])
-    reproduced: Count | None = Field(None, examples=["reproduced = 0"])
-    membership_auc: Share | None = Field(None, examples=["membership_auc = 0.6"])
-    tpr_at_0_1_percent: Share | None = Field(None, examples=["tpr_at_0_1_percent = 0.01"])
-    tpr_at_1_percent: Share | None = Field(None, examples=["tpr_at_1_percent = 0.05"])
-    tpr_at_10_percent: Share | None = Field(None, examples=["tpr_at_10_percent = 0.2"])
-    named: Count | None = Field(None, examples=["named = 0"])
-    accuracy_gap: Share | None = Field(None, examples=["accuracy_gap = 0.1"])
+    bound: Literal["upper", "estimate"] = Field(default="upper", examples=['bound = "upper"'])
+    recovered: Count | None = Field(default=None, examples=["recovered = 0"])
+    best_ssim: Share | None = Field(default=None, examples=["best_ssim = 0.4"])
+    members_over_half: Count | None = Field(default=None, examples=["members_over_half = 0"])
+    reproduced: Count | None = Field(default=None, examples=["reproduced = 0"])
+    membership_auc: Share | None = Field(default=None, examples=["membership_auc = 0.6"])
+    tpr_at_0_1_percent: Share | None = Field(default=None, examples=["tpr_at_0_1_percent = 0.01"])
+    tpr_at_1_percent: Share | None = Field(default=None, examples=["tpr_at_1_percent = 0.05"])
+    tpr_at_10_percent: Share | None = Field(default=None, examples=["tpr_at_10_percent = 0.2"])
+    named: Count | None = Field(default=None, examples=["named = 0"])
+    accuracy_gap: Share | None = Field(default=None, examples=["accuracy_gap = 0.1"])
 
 
 class Waiver(Table):
@@ -101,29 +101,29 @@ class Waiver(Table):
     id: Annotated[str, AfterValidator(_waivable)] = Field(examples=['id = "PA003"'])
     reason: Line = Field(examples=['reason = "The training images are public."'])
     expires: Day = Field(examples=["expires = 2027-01-31"])
-    subject: Line | None = Field(None, examples=['subject = "activation"'])
+    subject: Line | None = Field(default=None, examples=['subject = "activation"'])
     model: Annotated[str, Field(pattern=_DIGITS, max_length=64)] | None = Field(
-        None, examples=['model = "<sha256 in 64 lower-case hexadecimal digits>"']
+        default=None, examples=['model = "<sha256 in 64 lower-case hexadecimal digits>"']
     )
 
 
 class Policy(Table):
     """What is demanded of an audit. An empty policy demands a level below `high`, and an answer."""
 
-    fail_on: FailOn = Field("high", examples=['fail_on = "high"'])
-    forbid: tuple[Annotated[str, AfterValidator(_forbidable)], ...] = Field((), examples=['forbid = ["PA205"]'])
-    required_attacks: tuple[Line, ...] = Field((), examples=['required_attacks = ["kkt"]'])
-    required_signals: tuple[Line, ...] = Field((), examples=['required_signals = ["confidence"]'])
-    required_members: Count | None = Field(None, examples=["required_members = 50"])
-    required_controls: Count | None = Field(None, examples=["required_controls = 400"])
-    require_positive_control: bool = Field(False, strict=True, examples=["require_positive_control = true"])
-    minimum_budget: Seconds | None = Field(None, examples=['minimum_budget = "10m"'])
+    fail_on: FailOn = Field(default="high", examples=['fail_on = "high"'])
+    forbid: tuple[Annotated[str, AfterValidator(_forbidable)], ...] = Field(default=(), examples=['forbid = ["PA205"]'])
+    required_attacks: tuple[Line, ...] = Field(default=(), examples=['required_attacks = ["kkt"]'])
+    required_signals: tuple[Line, ...] = Field(default=(), examples=['required_signals = ["confidence"]'])
+    required_members: Count | None = Field(default=None, examples=["required_members = 50"])
+    required_controls: Count | None = Field(default=None, examples=["required_controls = 400"])
+    require_positive_control: bool = Field(default=False, strict=True, examples=["require_positive_control = true"])
+    minimum_budget: Seconds | None = Field(default=None, examples=['minimum_budget = "10m"'])
     minimum_profile: Literal["quick", "standard", "deep"] | None = Field(
-        None, examples=['minimum_profile = "standard"']
+        default=None, examples=['minimum_profile = "standard"']
     )
-    maximum_age: Seconds | None = Field(None, examples=['maximum_age = "90d"'])
-    thresholds: Thresholds = Field(Thresholds(), examples=["[thresholds]"])
-    waivers: tuple[Waiver, ...] = Field((), examples=["[[waivers]]"])
+    maximum_age: Seconds | None = Field(default=None, examples=['maximum_age = "90d"'])
+    thresholds: Thresholds = Field(default=Thresholds(), examples=["[thresholds]"])
+    waivers: tuple[Waiver, ...] = Field(default=(), examples=["[[waivers]]"])
 
 
 _TABLES: Mapping[str, type[Table]] = {"": Policy, "thresholds": Thresholds, "waivers": Waiver}
