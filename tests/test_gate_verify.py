@@ -62,10 +62,10 @@ def words(tmp_path):
 @pytest.mark.parametrize(
     ("level", "policy", "code", "last"),
     [
-        ("none-detected", "", 0, "PASSED thumbnails-mlp.safetensors: all 5 demands met, as of 2026-03-10."),
-        ("critical", "", 1, "BROKEN thumbnails-mlp.safetensors: 1 of 5 demands not met, as of 2026-03-10."),
+        ("none-detected", "", 0, "PASSED model.safetensors: all 5 demands met, as of 2026-03-10."),
+        ("critical", "", 1, "BROKEN model.safetensors: 1 of 5 demands not met, as of 2026-03-10."),
         ("critical", WAIVED, 0, "all 7 demands met, 1 of them by a waiver"),
-        ("inconclusive", "", 3, "INCONCLUSIVE thumbnails-mlp.safetensors: this is not a pass"),
+        ("inconclusive", "", 3, "INCONCLUSIVE model.safetensors: this is not a pass"),
         ("inconclusive", 'minimum_budget = "2h"', 1, "BROKEN"),
     ],
 )
@@ -98,11 +98,11 @@ def test_every_demand_has_a_line_with_what_is_wanted_and_what_was_found(words, c
 
 def test_quiet_is_one_line(words, capsys):
     assert main([*words("critical"), "--quiet"]) == 1
-    assert capsys.readouterr().out == "broken thumbnails-mlp.safetensors PA305\n"
+    assert capsys.readouterr().out == "broken model.safetensors PA305\n"
     assert main([*words("inconclusive"), "-q"]) == 3
-    assert capsys.readouterr().out == "inconclusive thumbnails-mlp.safetensors PA106 PA113\n"
+    assert capsys.readouterr().out == "inconclusive model.safetensors PA106 PA113\n"
     assert main([*words("critical", WAIVED), "-q"]) == 0
-    assert capsys.readouterr().out == "passed thumbnails-mlp.safetensors\n"
+    assert capsys.readouterr().out == "passed model.safetensors\n"
 
 
 def test_json_has_every_demand_and_every_finding(words, capsys):
@@ -220,6 +220,21 @@ def test_verifies_every_kind_of_model_without_torch(tmp_path, name):
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_onnx_file_without_onnx_is_refused_and_no_bug(tmp_path):
+    (tmp_path / "report.json").write_text(example("low", pictures=False).to_json())
+    line = ["verify", str(tmp_path / "report.json"), "--model", str(ROOT / "fixtures" / "vit-leaky" / "model.onnx")]
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKED.format(blocked={"onnx"}), *line],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "hint:  pip install onnx"
 
 
 # ---- scan -----------------------------------------------------------------------------------------------------------

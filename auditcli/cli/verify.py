@@ -41,7 +41,7 @@ def verify(
     audited = read(report)
     ruling = gate.rule(audited, demanded, today=(today or datetime.now(UTC)).date(), model_sha256=model_sha256(model))
     if format is Shown.TEXT:
-        terminal.show_ruling(terminal.stdout(), ruling, audited.model.path, quiet=quiet)
+        terminal.show_ruling(terminal.stdout(), ruling, model.resolve().name, quiet=quiet)
     else:
         terminal.write(gate.render(audited, ruling, format.value))
     return exit_code(ruling)

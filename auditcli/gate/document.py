@@ -13,7 +13,7 @@ SCHEMA_VERSION: Final = "1.0"
 
 
 def render(report: Report, ruling: Ruling) -> str:
-    """The ruling, its demands and all findings; keys as `docs/policy.md` lists them, one line break at the end."""
+    """The ruling, its demands and all findings, in ASCII, one line break at the end; `docs/policy.md` lists the keys."""
     document = {
         "schema_version": SCHEMA_VERSION,
         "outcome": ruling.outcome,
@@ -32,7 +32,7 @@ def render(report: Report, ruling: Ruling) -> str:
         ],
         "findings": [_finding(finding) for finding in ruling.findings],
     }
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(document, indent=2) + "\n"
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

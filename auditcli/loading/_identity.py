@@ -27,11 +27,21 @@ def model_sha256(path: Path) -> str:
             case Format.SAFETENSORS:
                 return digest((path,), path.parent)
             case Format.ONNX:
-                return digest(onnx.members(path), path.parent)
+                return digest(_onnx_members(path), path.parent)
             case Format.HUGGINGFACE:
                 return digest(huggingface.members(path), path)
     except OSError as error:
         raise unreadable(path, error) from error
+
+
+def _onnx_members(path: Path) -> tuple[Path, ...]:
+    try:
+        return onnx.members(path)
+    except ImportError as error:
+        raise LoadError(
+            f"{printable(path)} may keep weights in other files, and to find them takes onnx, which is not installed",
+            hint="pip install onnx",
+        ) from error
 
 
 def unreadable(path: Path, error: OSError) -> LoadError:

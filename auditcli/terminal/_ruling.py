@@ -33,7 +33,7 @@ def show_ruling(console: Console, ruling: Ruling, model: str, *, quiet: bool = F
     if quiet:
         console.print(Text(" ".join((ruling.outcome, plain(model), *_ids(ruling)))), soft_wrap=True)
         return
-    console.print(_demands(console, ruling))
+    _show_demands(console, ruling)
     breaches = [demand.breach for demand in ruling.demands if demand.breach and demand.status == "broken"]
     show_list(console, "Not met", [f"{_about(breach)}: {breach.text} {breach.rule.action}" for breach in breaches])
     for title, kind in (("Found", "leak"), ("In doubt", "doubt")):
@@ -46,15 +46,13 @@ def show_ruling(console: Console, ruling: Ruling, model: str, *, quiet: bool = F
     console.print(Text.assemble((f" {ruling.outcome.upper()} ", style), " ", _sentence(ruling, plain(model))))
 
 
-def _demands(console: Console, ruling: Ruling) -> object:
+def _show_demands(console: Console, ruling: Ruling) -> None:
     marks = _MARKS if console.encoding.lower().startswith("utf") else _WORDS
     table = table_of("", "demand", "wanted", "found")
     for demand in ruling.demands:
-        table.add_row(
-            Text(marks.get(demand.status, demand.status), _STYLES[demand.status]),
-            *(Text(plain(text)) for text in (demand.name, demand.wanted, demand.measured)),
-        )
-    return table
+        mark = Text(marks.get(demand.status, demand.status), _STYLES[demand.status])
+        table.add_row(mark, *(Text(plain(text)) for text in (demand.name, demand.wanted, demand.measured)))
+    console.print(table)
 
 
 def _about(finding: Finding) -> str:
