@@ -13,7 +13,7 @@ SCHEMA_VERSION: Final = "1.0"
 
 
 def render(report: Report, ruling: Ruling) -> str:
-    """The ruling, its demands and all findings, in ASCII, one line break at the end; `docs/policy.md` lists the keys."""
+    """The ruling, its demands and all findings, in ASCII, one line break at the end; keys as in `docs/policy.md`."""
     document = {
         "schema_version": SCHEMA_VERSION,
         "outcome": ruling.outcome,
