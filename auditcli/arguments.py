@@ -15,12 +15,17 @@ from typing import Any
 
 from auditcli.errors import UsageError
 
-UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0}
+UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0}
 
 
-def seconds(text: str) -> float:
-    """Seconds in a duration such as `90s`, `10m`, `1h30m` or a plain number of seconds; finite and above 0."""
-    parts = re.fullmatch(r"(?:([0-9.]+)h)?(?:([0-9.]+)m)?(?:([0-9.]+)s?)?", text.strip().lower())
+def seconds(text: str, what: str = "--budget") -> float:
+    """Seconds in a duration such as `90s`, `10m`, `1h30m`, `90d` or a plain number of seconds; finite and above 0.
+
+    Args:
+        text: What was typed.
+        what: The option or key it was given for, to be named in the error.
+    """
+    parts = re.fullmatch(r"(?:([0-9.]+)d)?(?:([0-9.]+)h)?(?:([0-9.]+)m)?(?:([0-9.]+)s?)?", text.strip().lower())
     try:
         total = (
             sum(float(part) * unit for part, unit in zip(parts.groups(), UNITS.values(), strict=False) if part)
@@ -30,7 +35,7 @@ def seconds(text: str) -> float:
     except ValueError:
         total = 0.0
     if not (math.isfinite(total) and total > 0):
-        raise UsageError(f"--budget {text!r} is no duration above zero", hint="--budget 10m (or 90s, 2h, 1h30m)")
+        raise UsageError(f"{what} {text!r} is no duration above zero", hint=f"{what} 10m (or 90s, 2h, 1h30m, 90d)")
     return total
 
 

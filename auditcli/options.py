@@ -45,6 +45,9 @@ ModelPath = Annotated[
     typer.Argument(metavar="MODEL", help="A .safetensors or .onnx file, a Hugging Face folder, or hf://owner/name."),
 ]
 ReportPath = Annotated[Path, typer.Argument(metavar="REPORT.json", help="What `privaudit scan` wrote.")]
+ReleasedModel = Annotated[
+    Path, typer.Option("--model", metavar="MODEL", help="What is to be released: a file or a Hugging Face folder.")
+]
 Reference = Annotated[
     Path | None,
     _option("--reference", "--members", metavar="PATH", help="Images it was trained on: a folder or an .npz."),
@@ -86,7 +89,13 @@ Views = Annotated[
     list[View] | None,
     _option("--format", "-f", metavar="html|md|card|json", help="Repeatable; html and md unless given. json always."),
 ]
-FailOn = Annotated[policy.FailOn, _option("--fail-on", help="Exit with 1 at this level or worse.")]
+FailOn = Annotated[
+    policy.FailOn | None,
+    _option("--fail-on", help="Exit with 1 at this level or worse: high, unless --policy says otherwise."),
+]
+PolicyFile = Annotated[
+    Path | None, _option("--policy", metavar="FILE", help="What else is demanded, and what is waived: docs/policy.md.")
+]
 IncludeImages = Annotated[bool, _option("--include-images", help="Show training images in the report.")]
 Redact = Annotated[bool, _option("--redact", help="Write no picture at all.")]
 Shadows = Annotated[

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
-    from auditcli.report.schema import Report
+    from auditcli.gate import Ruling
 
 PASSED: Final = 0
 """Audited, and the policy holds."""
@@ -22,25 +24,19 @@ INTERRUPTED: Final = 130
 
 FailOn = Literal["low", "moderate", "high", "critical", "never"]
 
-_ORDER: Final = ("none-detected", "low", "moderate", "high", "critical")
+_OUTCOMES: Final[Mapping[str, int]] = MappingProxyType(
+    {"passed": PASSED, "broken": BROKEN, "inconclusive": INCONCLUSIVE}
+)
 
 
-def exit_code(report: Report, fail_on: FailOn) -> int:
-    """The exit code for a report under the policy "fail at this level or worse".
-
-    An interrupted or inconclusive audit never passes, not even with `never`: it is no answer.
+def exit_code(ruling: Ruling, *, interrupted: bool = False) -> int:
+    """The exit code for a ruling.
 
     Args:
-        report: A finished or interrupted audit.
-        fail_on: The mildest level that breaks the policy; with `never` no level does.
+        ruling: From `gate.rule`, which never lets an interrupted or inconclusive audit pass: it is no answer.
+        interrupted: The user ended the audit a moment ago, and knows why there is no answer.
 
     Returns:
-        `PASSED`, `BROKEN`, `INCONCLUSIVE` or `INTERRUPTED`.
+        `PASSED`, `BROKEN`, `INCONCLUSIVE`, or `INTERRUPTED` where it was.
     """
-    if report.interrupted:
-        return INTERRUPTED
-    if report.verdict.level == "inconclusive":
-        return INCONCLUSIVE
-    if fail_on != "never" and _ORDER.index(report.verdict.level) >= _ORDER.index(fail_on):
-        return BROKEN
-    return PASSED
+    return INTERRUPTED if interrupted else _OUTCOMES[ruling.outcome]

@@ -21,7 +21,7 @@ Kind = Literal["leak", "doubt", "gap", "breach"]
 
 
 class Id(StrEnum):
-    """The id of a finding: PA0 for leaks, PA1 for doubts, PA2 for gaps."""
+    """The id of a finding: PA0 for leaks, PA1 for doubts, PA2 for gaps, PA3 for breaches of a policy."""
 
     RECOVERED = "PA001"
     RESEMBLING = "PA002"
@@ -53,6 +53,24 @@ class Id(StrEnum):
     NO_SINGLE_FLAG = "PA206"
     CUT_SHORT = "PA207"
 
+    OTHER_MODEL = "PA301"
+    CONTRADICTION = "PA302"
+    FROM_THE_FUTURE = "PA303"
+    TOO_OLD = "PA304"
+    LEVEL_REACHED = "PA305"
+    FORBIDDEN = "PA306"
+    OVER_THRESHOLD = "PA307"
+    NOT_MEASURED = "PA308"
+    ATTACK_REQUIRED = "PA309"
+    SIGNAL_REQUIRED = "PA310"
+    BUDGET_TOO_SMALL = "PA311"
+    PROFILE_TOO_LOW = "PA312"
+    MEMBERS_REQUIRED = "PA313"
+    CONTROLS_REQUIRED = "PA314"
+    POSITIVE_REQUIRED = "PA315"
+    WAIVER_EXPIRED = "PA316"
+    WAIVER_UNMATCHED = "PA317"
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -68,6 +86,8 @@ class Rule:
     """What was seen, and what follows from it."""
     action: str
     """What to do about it."""
+    waivable: bool = True
+    """Whether a waiver can let it pass; what questions the report or a waiver itself can not be waived."""
 
 
 def _catalogue(*rules: Rule) -> Mapping[str, Rule]:
@@ -292,6 +312,151 @@ RULES = _catalogue(
         "The clock ended the audit",
         "Attacks that had not finished count with what they had reached.",
         "Give a larger budget: --budget 2h.",
+    ),
+    Rule(
+        Id.OTHER_MODEL,
+        "OtherModel",
+        "breach",
+        "The report is about another model",
+        "The sha256 of the model is not the one in the report: it was trained further, converted or exchanged, "
+        "or the report is that of another file.",
+        "Audit the model that is to be released. No waiver lets this pass.",
+        waivable=False,
+    ),
+    Rule(
+        Id.CONTRADICTION,
+        "ReportContradictsItself",
+        "breach",
+        "The report contradicts itself",
+        "Parts of it that an audit writes together do not agree: it was edited, or put together from several.",
+        "Audit again. No waiver lets this pass.",
+        waivable=False,
+    ),
+    Rule(
+        Id.FROM_THE_FUTURE,
+        "ReportFromTheFuture",
+        "breach",
+        "The report is from the future",
+        "The audit ended after the day of the ruling: a clock is wrong, or the report was edited.",
+        "Set the clock, or audit again. No waiver lets this pass.",
+        waivable=False,
+    ),
+    Rule(
+        Id.TOO_OLD,
+        "ReportTooOld",
+        "breach",
+        "The report is older than the policy allows",
+        "Attacks get better, and what was not found then may be found now.",
+        "Audit again with the present version.",
+    ),
+    Rule(
+        Id.LEVEL_REACHED,
+        "LevelReached",
+        "breach",
+        "The level is one that the policy does not allow",
+        "Findings that no waiver covers reach the level of `fail_on`, or the verdict has a level that no "
+        "finding explains.",
+        "Do as the findings say. Where one of them is accepted, waive that finding, and not this one.",
+        waivable=False,
+    ),
+    Rule(
+        Id.FORBIDDEN,
+        "FindingForbidden",
+        "breach",
+        "A finding that the policy forbids",
+        "The report has a finding whose id stands under `forbid`, and no waiver covers it.",
+        "Do as that finding says. Where it is accepted, waive it, and not this one.",
+        waivable=False,
+    ),
+    Rule(
+        Id.OVER_THRESHOLD,
+        "OverThreshold",
+        "breach",
+        "A figure is over its threshold",
+        "The report gives a figure, or the upper end of its interval, above what the policy allows.",
+        "Retrain, or audit with more members and controls where only the upper end is above.",
+    ),
+    Rule(
+        Id.NOT_MEASURED,
+        "NotMeasured",
+        "breach",
+        "A figure with a threshold was not measured",
+        "What was not measured is not known to be below the threshold.",
+        "Audit again with what it needs.",
+    ),
+    Rule(
+        Id.ATTACK_REQUIRED,
+        "RequiredAttackMissing",
+        "breach",
+        "An attack that the policy requires gave no score",
+        "It was skipped, failed, had no members to be compared with, or is unknown to the report.",
+        "Audit with what the attack needs; `privaudit attacks` lists the needs of all.",
+    ),
+    Rule(
+        Id.SIGNAL_REQUIRED,
+        "RequiredSignalMissing",
+        "breach",
+        "A membership signal that the policy requires gave no score",
+        "It was skipped, failed, or is unknown to the report.",
+        "Audit with what the signal needs; `privaudit attacks` lists the needs of all.",
+    ),
+    Rule(
+        Id.BUDGET_TOO_SMALL,
+        "BudgetTooSmall",
+        "breach",
+        "The audit was given less time than the policy requires",
+        "A longer audit may have found more.",
+        "Audit again with the budget that the policy names.",
+    ),
+    Rule(
+        Id.PROFILE_TOO_LOW,
+        "ProfileTooLow",
+        "breach",
+        "The audit tried less hard than the policy requires",
+        "The profile sets steps, restarts and candidates: a higher one may have found more.",
+        "Audit again with the profile that the policy names.",
+    ),
+    Rule(
+        Id.MEMBERS_REQUIRED,
+        "TooFewMembers",
+        "breach",
+        "The audit had fewer members than the policy requires",
+        "Leaks of the training images that were not given are not looked for.",
+        "Audit again with more members; `privaudit plan` says what they can establish.",
+    ),
+    Rule(
+        Id.CONTROLS_REQUIRED,
+        "TooFewControls",
+        "breach",
+        "The audit had fewer controls than the policy requires",
+        "Fewer controls tell less well what chance alone brings about.",
+        "Audit again with more controls; `privaudit plan` says what they can establish.",
+    ),
+    Rule(
+        Id.POSITIVE_REQUIRED,
+        "PositiveControlRequired",
+        "breach",
+        "No positive control passed, and the policy requires one",
+        "Nothing was found, and nothing shows that the procedure would have found a leak.",
+        "Audit again with a larger budget, or more controls.",
+    ),
+    Rule(
+        Id.WAIVER_EXPIRED,
+        "WaiverExpired",
+        "breach",
+        "A waiver has expired",
+        "What it let pass counts again.",
+        "Resolve the finding, or have the waiver renewed by whoever signed it. No waiver lets this pass.",
+        waivable=False,
+    ),
+    Rule(
+        Id.WAIVER_UNMATCHED,
+        "WaiverUnmatched",
+        "breach",
+        "A waiver matches no finding",
+        "The finding is gone, or the waiver is for another subject or another model.",
+        "Remove the waiver, or correct it. No waiver lets this pass.",
+        waivable=False,
     ),
 )
 """Every finding by its id."""

@@ -8,7 +8,7 @@ from report_examples import LEVELS, example
 from auditcli.report.findings import findings
 from auditcli.rules import RULES, Id
 
-KINDS = {"PA0": "leak", "PA1": "doubt", "PA2": "gap"}
+KINDS = {"PA0": "leak", "PA1": "doubt", "PA2": "gap", "PA3": "breach"}
 
 
 def test_every_id_has_one_rule_under_its_own_name():

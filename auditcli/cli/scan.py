@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from auditcli import arguments, destination, policy, terminal
+from auditcli import arguments, destination, terminal
 from auditcli.errors import UsageError
 from auditcli.options import (
     HERE,
@@ -28,6 +29,7 @@ from auditcli.options import (
     Mean,
     ModelPath,
     Output,
+    PolicyFile,
     Profile,
     Quiet,
     Redact,
@@ -41,6 +43,8 @@ from auditcli.options import (
     View,
     Views,
 )
+from auditcli.policy import FailOn as Level
+from auditcli.policy import exit_code
 
 if TYPE_CHECKING:
     from auditcli import types
@@ -52,7 +56,9 @@ class Delivery:
 
     output: Path
     views: Sequence[View]
-    fail_on: policy.FailOn
+    fail_on: Level | None
+    policy: Path | None
+    """What is demanded beside that; shown with what became of it."""
     force: bool
     quiet: bool
     verbose: bool
@@ -76,7 +82,8 @@ def scan(
     arch_arg: ArchArguments = None,
     output: Output = HERE,
     format: Views = None,
-    fail_on: FailOn = "high",
+    fail_on: FailOn = None,
+    policy: PolicyFile = None,
     include_images: IncludeImages = False,
     redact: Redact = False,
     shadows: Shadows = 0,
@@ -109,7 +116,7 @@ def scan(
         "command": _command(context),
     }
     views = format or [View.HTML, View.MD]
-    return _audit(model, options, Delivery(output, views, fail_on, force, quiet, verbose))
+    return _audit(model, options, Delivery(output, views, fail_on, policy, force, quiet, verbose))
 
 
 def demo(
@@ -120,7 +127,7 @@ def demo(
     seed: Seed = 0,
     output: Output = HERE,
     format: Views = None,
-    fail_on: FailOn = "high",
+    fail_on: FailOn = None,
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -140,12 +147,15 @@ def demo(
         "command": _command(context),
     }
     views = format or [View.HTML, View.MD]
-    return _audit(fixture / "model.safetensors", options, Delivery(output, views, fail_on, force, quiet, verbose))
+    return _audit(fixture / "model.safetensors", options, Delivery(output, views, fail_on, None, force, quiet, verbose))
 
 
 def _audit(model: str | Path, options: dict[str, Any], delivery: Delivery) -> int:
     """Audit, write, print, and only then choose the exit code."""
     destination.require_usable(delivery.output, force=delivery.force)
+    from auditcli import gate
+
+    demanded = gate.read_policy(delivery.policy, delivery.fail_on)
     from auditcli.auditing import audit
 
     def announce(prospect: types.Plan) -> None:
@@ -157,7 +167,11 @@ def _audit(model: str | Path, options: dict[str, Any], delivery: Delivery) -> in
     formats = [*dict.fromkeys(view.value for view in delivery.views if view != View.JSON), "json"]
     files = report.save(delivery.output, formats)
     terminal.show_report(terminal.stdout(), report, files, quiet=delivery.quiet, verbose=delivery.verbose)
-    return policy.exit_code(report, delivery.fail_on)
+    ruling = gate.rule(report, demanded, today=datetime.now(UTC).date())
+    if delivery.policy is not None and not delivery.quiet:
+        terminal.write("\n")
+        terminal.show_ruling(terminal.stdout(), ruling, report.model.path)
+    return exit_code(ruling, interrupted=report.interrupted)
 
 
 def _command(context: typer.Context) -> str:

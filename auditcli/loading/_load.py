@@ -1,4 +1,4 @@
-"""Chooses the reader of a path: `load` and `model_sha256`."""
+"""Chooses the reader of a path: `load`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 from auditcli.errors import LoadError
 from auditcli.loading import hub, huggingface, onnx, safetensors
-from auditcli.loading._files import digest, printable
+from auditcli.loading._files import printable
+from auditcli.loading._identity import unreadable
 from auditcli.loading._sniff import sniff
 from auditcli.loading.description import describe
 from auditcli.types import Checkpoint, Format
@@ -44,7 +45,7 @@ def load(path: str | Path) -> Checkpoint:
             case Format.HUGGINGFACE:
                 return huggingface.read(path)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _load_from_hub(hub_id: str | Path) -> Checkpoint:
@@ -54,27 +55,3 @@ def _load_from_hub(hub_id: str | Path) -> Checkpoint:
     except LoadError as error:  # The folder has the name of the commit, which says little to a reader.
         message = error.message.replace(printable(snapshot.path), snapshot.origin)
         raise LoadError(message, hint=error.hint) from error
-
-
-def model_sha256(path: Path) -> str:
-    """The hash `load` puts into `Checkpoint.sha256`, without reading the weights into memory.
-
-    Raises:
-        LoadError: as `load`, as far as the names and headers of the files show it.
-    """
-    path = Path(path)
-    try:
-        match sniff(path):
-            case Format.SAFETENSORS:
-                return digest((path,), path.parent)
-            case Format.ONNX:
-                return digest(onnx.members(path), path.parent)
-            case Format.HUGGINGFACE:
-                return digest(huggingface.members(path), path)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> LoadError:
-    reason = (error.strerror or str(error)).lower()
-    return LoadError(f"{printable(path)} cannot be read: {reason}", hint="check the path and its permissions: ls -l")

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from auditcli.errors import LoadError
 from auditcli.loading._files import digest, inside, names, printable, read_json
-from auditcli.loading.safetensors import read_tensors
 from auditcli.types import Checkpoint, Format
 
 if TYPE_CHECKING:
@@ -90,6 +89,8 @@ def _description(path: Path) -> dict[str, Any]:
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
+    from auditcli.loading.safetensors import read_tensors  # it imports torch, which `members` does without
+
     index, shards = _index_and_shards(path)
     tensors: dict[str, Tensor] = {}
     for shard in shards:

@@ -1,6 +1,6 @@
 """ONNX files: `read` and `members`. Parsing one runs no code; `conversion` makes a checked torch module of the graph.
 
-Weights in other files are read from the model's own folder alone.
+Weights in other files are read from the model's own folder alone. `members` needs no torch.
 """
 
 from __future__ import annotations
@@ -8,11 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from auditcli.errors import LoadError
 from auditcli.loading._files import digest, inside, printable
-from auditcli.loading.safetensors import refuse_non_finite
 from auditcli.types import Checkpoint, Format, Graph, Node
 
 if TYPE_CHECKING:
@@ -200,6 +197,8 @@ def _load_external(path: Path, model: ModelProto) -> None:
 def _refuse_non_finite(path: Path, model: ModelProto) -> None:
     import onnx
 
+    from auditcli.loading.safetensors import refuse_non_finite
+
     values = [attribute.t for node in _nodes(model.graph) if node.op_type == "Constant" for attribute in node.attribute]
     for tensor in (*model.graph.initializer, *values):
         # A lone infinity is how masks and Clip bounds are written; in an array of weights it is damage.
@@ -208,6 +207,8 @@ def _refuse_non_finite(path: Path, model: ModelProto) -> None:
 
 
 def _tensor(path: Path, name: str, array: NDArray[Any]) -> Tensor:
+    import torch
+
     try:
         return torch.from_numpy(array.astype("float32") if array.dtype.kind in "fV" else array.copy())
     except (ValueError, TypeError) as error:
