@@ -7,8 +7,11 @@ import re
 from typing import NamedTuple
 
 BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
-FRONT = re.compile(rf"{BOM}?\s*---(?:\r\n|\r|\n)(?P<yaml>[\S\s]*?(?:\r\n|\r|\n))---[ \t]*(?:\r\n|\n|\Z)")
-"""The expression of the Hub and of huggingface_hub, which takes the mark of the byte order away first."""
+FRONT = re.compile(rf"{BOM}?\s*---(?:\r\n|\r(?!\n)|\n)(?P<yaml>[\S\s]*?(?:\r\n|\r|\n))---[ \t]*(?:\r\n|\n|\Z)")
+"""The expression of the Hub and of huggingface_hub, but that no Windows line end is torn in two.
+
+The mark of the byte order is taken away before the card gets there.
+"""
 OPEN = re.compile(rf"{BOM}?\s*---[ \t]*(?:[\r\n]|\Z)")
 
 

@@ -87,10 +87,11 @@ def _verify(before: str, after: str, wanted: list[dict[str, Any]]) -> None:
         UsageError: it does not.
     """
     old, new = (_yaml.parsed(_content(text)) for text in (before, after))
+    others = [_yaml.meaning({name: data[name] for name in data if name != _yaml.INDEX}) for data in (old, new)]
     if _yaml.taken(new) != wanted:
         raise _yaml.unusable("it has no place for the result of the audit that a reader would find")
     _yaml.taken(old)
-    if _yaml.meaning(old) != _yaml.meaning(new):
+    if others[0] != others[1] or _yaml.meaning(old) != _yaml.meaning(new):
         raise _yaml.unusable("adding the result of the audit would change the meaning of another entry")
     for entry in wanted:
         _yaml.require_loaded(after.removeprefix(_front.BOM), entry)

@@ -106,7 +106,7 @@ def _is_ours(value: Any) -> bool:
 def _read(reader: Callable[[str], T], text: str) -> T:
     try:
         return reader(text)
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+    except Exception as error:  # also KeyError and AttributeError, where a tag does not fit its value
         raise unusable(f"its front matter is no YAML that can be read: {_first_line(error)}") from error
 
 
@@ -234,13 +234,21 @@ def _stop(text: str, node: Node, column: int) -> int:
 
 def _without_comments(text: str, at: int, column: int) -> int:
     """`at`, or the start of the empty lines and the comments before it; a deeper comment belongs to the block."""
-    while at:
+    least = _last_value(text, at)
+    while at > least:
         line = _line_start(text, at - 1)
         content = text[line:at].strip()
         if content and not (content.startswith("#") and text[line:at].index("#") <= column):
             break
         at = line
     return at
+
+
+def _last_value(text: str, at: int) -> int:
+    """The end of the last value before `at`: what looks like a comment or an empty line may be part of a text."""
+    tokens = yaml.scan(text, Loader=yaml.SafeLoader)
+    ends = (token.end_mark.index for token in tokens if isinstance(token, yaml.ScalarToken))
+    return max((end for end in ends if end <= at), default=0)
 
 
 def _line_start(text: str, at: int) -> int:
