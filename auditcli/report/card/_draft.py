@@ -54,6 +54,7 @@ def refreshed(
     rendered = _section.render(report, rows)
     notes = () if gallery is None or rows else ("the report has no picture that may be shown; the card has none",)
     wanted = _front.find(text) is not None if metadata is None else metadata
+    about: Callable[[str], str]
     if not wanted:
         about = _without_metadata
     elif available():

@@ -38,7 +38,7 @@ def put(text: str, report: Report) -> str:
         place = _yaml.entry(before)
         if place is None:
             place = _yaml.gap(before)
-        lines = _yaml.index_lines(_name(report), wanted) if place.index else _yaml.entry_lines(wanted)
+        lines = _yaml.index_lines(_name(report), wanted) if place.all else _yaml.entry_lines(wanted)
         lines = [" " * place.column + line for line in lines]
         block = "".join(line + front.newline for line in lines)
         after = text[: front.start] + before[: place.start] + block + before[place.stop :] + text[front.stop :]

@@ -28,7 +28,7 @@ class Place(NamedTuple):
     stop: int
     column: int
     """Where the lines begin."""
-    index: bool = False
+    all: bool = False
     """Whether they are a whole `model-index`, not one result of it."""
 
 
@@ -60,14 +60,12 @@ def parsed(text: str) -> dict[str, Any]:
 def taken(data: dict[str, Any]) -> list[dict[str, Any]]:
     """Takes our results out of what a card says, with the `model-index` that held nothing else, and returns them."""
     ours = []
-    models = data.get(INDEX)
-    for model in models if isinstance(models, list) else ():
-        found = model.get("results") if isinstance(model, dict) else None
-        for one in list(found) if isinstance(found, list) else ():
-            if _is_ours(one):
-                ours.append(one)
-                found.remove(one)
-    if ours and len(models) == 1 and not models[0]["results"]:
+    models = data[INDEX] if isinstance(data.get(INDEX), list) else []
+    lists = [model["results"] for model in models if isinstance(model, dict) and isinstance(model.get("results"), list)]
+    for found in lists:
+        ours += [one for one in found if _is_ours(one)]
+        found[:] = [one for one in found if not _is_ours(one)]
+    if ours and len(models) == 1 and lists == [[]]:
         del data[INDEX]
     return ours
 
@@ -91,7 +89,7 @@ def require_loaded(card: str, wanted: dict[str, Any]) -> None:
     from huggingface_hub import ModelCard
 
     try:
-        found = ModelCard(card).data.eval_results or ()
+        found = ModelCard(card).data.get("eval_results", ())
     except Exception as error:  # whatever it stumbles over: the text is a stranger's
         raise unusable(f"huggingface_hub does not load it: {_first_line(error)}") from error
     if sum(one.source_name == SOURCE for one in found) != len(wanted["metrics"]):
@@ -144,11 +142,9 @@ def whole(text: str) -> Place | None:
     taken(data)
     if INDEX in data:
         return place
-    root = _root(text)
-    key, value = _items(root)[INDEX]
-    return Place(
-        _line_start(text, key.start_mark.index), _stop(text, value, root.start_mark.column), root.start_mark.column
-    )
+    key, value = _items(_root(text))[INDEX]
+    column = key.start_mark.column
+    return Place(_line_start(text, key.start_mark.index), _stop(text, value, column), column, all=True)
 
 
 def gap(text: str) -> Place:
@@ -159,13 +155,13 @@ def gap(text: str) -> Place:
     """
     root = _root(text)
     if root is None:
-        return Place(len(text), len(text), 0, True)
+        return Place(len(text), len(text), 0, all=True)
     if root.flow_style:
         raise unusable("its front matter is written in braces; write one name a line")
     if INDEX not in _items(root):
         column = root.start_mark.column
         at = _stop(text, root, column)
-        return Place(at, at, column, True)
+        return Place(at, at, column, all=True)
     all = next(iter(_result_lists(text)), None)
     if all is None or all.flow_style or text[all.start_mark.index] != "-":
         raise unusable(f"its {INDEX} has no list of results in lines that begin with a hyphen")
@@ -183,20 +179,20 @@ def _root(text: str) -> MappingNode | None:
 def _result_lists(text: str) -> list[SequenceNode]:
     """The `results` of each model."""
     root = _root(text)
-    index = _items(root).get(INDEX) if root else None
+    index = _items(root).get(INDEX)
     models = index[1].value if index and isinstance(index[1], SequenceNode) else ()
     values = [_items(model).get("results") for model in models if isinstance(model, MappingNode)]
     return [value[1] for value in values if value and isinstance(value[1], SequenceNode)]
 
 
-def _items(node: MappingNode) -> dict[str, tuple[Node, Node]]:
+def _items(node: MappingNode | None) -> dict[str, tuple[Node, Node]]:
     """Keys and values by name.
 
     Raises:
         UsageError: a name that is there twice: readers differ in which one they take.
     """
     items: dict[str, tuple[Node, Node]] = {}
-    for key, value in node.value:
+    for key, value in node.value if node else ():
         if not isinstance(key, ScalarNode):
             continue
         if key.value in items:
@@ -214,8 +210,9 @@ def _is_ours_node(node: Node) -> bool:
 def _lines(text: str, all: SequenceNode, at: int) -> Place:
     """The lines of one item of a list in lines."""
     column = all.start_mark.column
-    hyphens = [_hyphen(text, column, node) for node in all.value]
-    if all.flow_style or None in hyphens:
+    found = [_hyphen(text, column, node) for node in all.value]
+    hyphens = [hyphen for hyphen in found if hyphen is not None]
+    if all.flow_style or hyphens != found:
         raise unusable("the result of the audit is not written in lines that begin with a hyphen")
     stop = _stop(text, all, column) if at + 1 == len(hyphens) else _without_comments(text, hyphens[at + 1], column)
     return Place(hyphens[at], stop, column)
@@ -269,6 +266,4 @@ def index_lines(name: str, result: dict[str, Any]) -> list[str]:
 
 
 def _dumped(value: Any) -> list[str]:
-    from huggingface_hub.utils import yaml_dump
-
-    return str(yaml_dump(value, sort_keys=False)).splitlines()
+    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=float("inf"))).splitlines()
