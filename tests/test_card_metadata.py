@@ -297,7 +297,7 @@ def fronts(draw):
     return draw(COMMENTS) + written + draw(COMMENTS)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(fronts(), st.booleans())
 def test_any_card_is_left_as_it_was_or_refused(front, windows):
     text = card(front.encode("utf-8", "replace").decode())

@@ -22,7 +22,7 @@ def card(
     metadata: Annotated[
         bool | None,
         typer.Option(
-            "--metadata/--no-metadata", help="Figures for machines in the YAML; unless said, where it has YAML."
+            "--metadata/--no-metadata", help="The result in its YAML, or none; unless said, where it has YAML."
         ),
     ] = None,
     gallery: Annotated[

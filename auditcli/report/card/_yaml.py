@@ -89,7 +89,7 @@ def require_loaded(card: str, wanted: dict[str, Any]) -> None:
     from huggingface_hub import ModelCard
 
     try:
-        found = ModelCard(card).data.get("eval_results", ())
+        found = ModelCard(card).data.get("eval_results") or ()
     except Exception as error:  # whatever it stumbles over: the text is a stranger's
         raise unusable(f"huggingface_hub does not load it: {_first_line(error)}") from error
     if sum(one.source_name == SOURCE for one in found) != len(wanted["metrics"]):
