@@ -4,8 +4,6 @@ Public names: `read`, `write`, `json_schema`.
 A report folder may come from a stranger: nothing is read from, and nothing written to, a place outside of it.
 """
 
-import os
-import secrets
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -16,6 +14,7 @@ from pydantic import ValidationError
 
 from auditcli.errors import LoadError, UsageError
 from auditcli.report import formats as known
+from auditcli.report.file import replace
 from auditcli.report.schema import SCHEMA_VERSION, Picture, Report
 from auditcli.report.text import clean
 
@@ -63,8 +62,8 @@ def write(report: Report, directory: Path, formats: Sequence[str]) -> tuple[Path
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, content in report.pictures.items():
-            _replace(_inside(directory, name, make=True), content)
-        written = tuple(_replace(directory / name, content) for name, content in files.items())
+            replace(_inside(directory, name, make=True), content)
+        written = tuple(replace(directory / name, content) for name, content in files.items())
         for name in outdated:
             _inside(directory, name).unlink(missing_ok=True)
     except OSError as error:
@@ -149,17 +148,3 @@ def _named_before(directory: Path) -> set[str]:
         return set(read(directory).pictures)
     except LoadError:
         return set()
-
-
-def _replace(path: Path, content: bytes) -> Path:
-    """Writes a file under another name and then moves it into place; a link in place is replaced, not followed."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
