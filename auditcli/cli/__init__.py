@@ -13,7 +13,8 @@ import typer
 from typer.main import get_command
 
 from auditcli import policy, terminal
-from auditcli.cli import attacks, card, describe, inspect, plan, render, scan, schema
+from auditcli.cli import attacks, card, config, describe, inspect, plan, render, scan, schema
+from auditcli.configured import Configured, configured
 from auditcli.errors import AuditError
 from auditcli.shorthand import DefaultToScan
 
@@ -35,12 +36,13 @@ app = typer.Typer(
     cls=DefaultToScan,
     help="Audits shared vision classifiers for training-data leakage: how much of it can be got back out?",
     epilog="`privaudit MODEL` is short for `privaudit scan MODEL`. Options are also read from the environment, "
-    "`--fail-on` from PRIVAUDIT_FAIL_ON.",
+    "`--fail-on` from PRIVAUDIT_FAIL_ON, and from privaudit.toml: `privaudit config` shows what applies.",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _command in COMMANDS:
-    app.command()(_command)
+    app.command(cls=Configured)(configured(_command))
+app.command(context_settings={"ignore_unknown_options": True})(config.config)
 
 
 @app.callback(invoke_without_command=True)

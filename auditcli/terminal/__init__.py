@@ -1,7 +1,8 @@
 """What a person sees: progress and errors on stderr, verdict and tables on stdout.
 
 Public names: `Display` (a `Watcher`), `show_error`, `show_report`, `show_profile`, `show_plan`, `show_prospect`,
-`show_plugins`, `show_candidates`, `show_traceback`, `stdout`, `stderr`, `write`, `plain`.
+`show_plugins`, `show_settings`, `show_config`, `show_candidates`, `show_traceback`, `stdout`, `stderr`, `write`,
+`plain`.
 
 Everything that came out of a file is printed as text, without markup and control characters, so that a model cannot
 draw on the auditor's terminal. rich honours NO_COLOR, and every colour has a word beside it.
@@ -12,18 +13,21 @@ from auditcli.terminal._model import show_plugins, show_profile
 from auditcli.terminal._plan import show_plan, show_prospect
 from auditcli.terminal._progress import Display
 from auditcli.terminal._report import STYLES, show_report
+from auditcli.terminal._settings import show_config, show_settings
 
 __all__ = [
     "STYLES",
     "Display",
     "plain",
     "show_candidates",
+    "show_config",
     "show_error",
     "show_plan",
     "show_plugins",
     "show_profile",
     "show_prospect",
     "show_report",
+    "show_settings",
     "show_traceback",
     "stderr",
     "stdout",
