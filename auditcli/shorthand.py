@@ -17,6 +17,8 @@ class DefaultToScan(TyperGroup):
         """Put `scan` in front where the first word is no command."""
         if not args and not ctx.resilient_parsing:
             raise UsageError("no model was given", hint="privaudit MODEL, or privaudit --help for the commands")
+        if ctx.resilient_parsing and args[:1] == ["config"]:
+            args = args[1:]  # the shell asks, and what follows is a command line to be completed as such
         own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
         return super().parse_args(ctx, args if args and args[0] in own else self.in_full(args))
 

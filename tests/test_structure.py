@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "destination": {"errors"},
     "policy": {"report"},
     "rules": set(),
-    "options": {"policy"},
+    "options": {"plugins", "policy"},
     "images": {"images", "types", "errors"},
     "comparability": {"comparability", "types", "errors"},
     "plugins": set(),

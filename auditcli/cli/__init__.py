@@ -6,6 +6,7 @@ known. Public names: `app`, `run`; `run` turns errors into the codes of `policy`
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
@@ -30,6 +31,9 @@ COMMANDS: tuple[Callable[..., int], ...] = (
     schema.schema,
 )
 """In the order of `privaudit --help`."""
+
+_COMPLETION = "_PRIVAUDIT_COMPLETE"
+"""Set by the shell that asks how a line may go on."""
 
 app = typer.Typer(
     name="privaudit",
@@ -69,9 +73,17 @@ def run(words: Sequence[str]) -> int:
         message = error.format_message().rstrip(".").replace("Value error, ", "")
         terminal.show_error(terminal.stderr(), message, _usage_hint(error))
         return policy.UNUSABLE
-    except SystemExit:
-        return policy.UNUSABLE  # typer exits with 1 where the reader of a pipe left, and 1 means a broken policy
+    except SystemExit as stop:
+        return _stopped(stop.code, words)
     return code or policy.PASSED
+
+
+def _stopped(code: object, words: Sequence[str]) -> int:
+    """The exit code where typer ended the process itself: for a shell that completes a line, or without its reader."""
+    if _COMPLETION in os.environ and isinstance(code, int):
+        return code
+    helped = not code or bool({"-h", "--help"} & set(words))
+    return policy.PASSED if helped else policy.UNUSABLE  # 1, as typer has it, means a broken policy
 
 
 def _usage_hint(error: typer.TyperException) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from auditcli.terminal._console import plain, table_of
+from auditcli.terminal._console import plain, show_table
 
 
 def show_settings(console: Console, file: str, keys: Sequence[str]) -> None:
@@ -21,8 +21,10 @@ def show_config(console: Console, command: str, file: str, rows: Iterable[tuple[
     console.print(Text.assemble(("command: ", "bold"), command), soft_wrap=True)
     console.print(Text.assemble(("settings file: ", "bold"), where), soft_wrap=True)
     console.print()
-    table = table_of("setting", "value", "from")
-    for name, value, origin in rows:
-        style = "dim" if origin == "default" else ""
-        table.add_row(Text(name), Text(plain(value), style), Text(plain(origin), style))
-    console.print(table)
+    show_table(console, ("setting", "value", "from"), map(_row, rows), prose=("value", "from"))
+
+
+def _row(row: tuple[str, str, str]) -> tuple[str, Text, Text]:
+    name, value, origin = row
+    style = "dim" if origin == "default" else ""
+    return name, Text(plain(value), style), Text(plain(origin), style)
