@@ -11,12 +11,22 @@ from typing import Annotated, Any, get_type_hints
 import typer
 from typer.core import TyperCommand
 
-from auditcli import settings, terminal
+from auditcli import panels, settings, terminal
 from auditcli.errors import UsageError
 
 
 class Configured(TyperCommand):
-    """A command whose options may also be given in a settings file."""
+    """A command whose options are grouped in its help, and may also be given in a settings file."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.rich_help_panel = panels.COMMANDS.get(self.name or "")
+        for parameter in self.params:
+            _group(parameter)
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """`--help`, among its like."""
+        return _group(super().get_help_option(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Name the file or the variable where one of its values is refused."""
@@ -49,14 +59,26 @@ class Configured(TyperCommand):
             raise UsageError(f"{where}: {error.message}", hint=error.hint) from error
 
 
+def _group(parameter: Any) -> Any:
+    if parameter is not None and parameter.param_type_name == "option":
+        parameter.rich_help_panel = panels.panel_of(parameter.name)
+        parameter.metavar = "" if parameter.is_flag else parameter.metavar
+    return parameter
+
+
 def configured(command: Callable[..., int]) -> Callable[..., int]:
-    """The command with `--config` and `--no-config`, of which itself it knows nothing."""
+    """The command with `--config` and `--no-config`, of which itself it knows nothing.
+
+    One that has no parameter stays as it is.
+    """
+    own = inspect.signature(command).parameters.values()
+    if not own:
+        return command
 
     @wraps(command)
     def run(*, config: Path | None, no_config: bool, **options: Any) -> int:
         return command(**options)
 
-    own = inspect.signature(command).parameters.values()
     hints = {**get_type_hints(command, include_extras=True), "no_config": _NoConfig, "config": _Config}
     added = [
         inspect.Parameter("no_config", inspect.Parameter.KEYWORD_ONLY, default=False),
@@ -89,7 +111,7 @@ def _is_typed(context: Any, name: str) -> bool:
 
 _NoConfig = Annotated[
     bool,
-    typer.Option("--no-config", is_eager=True, help="Read no settings file.", rich_help_panel="Settings"),
+    typer.Option("--no-config", is_eager=True, help="Read no settings file."),
 ]
 _Config = Annotated[
     Path | None,
@@ -101,6 +123,5 @@ _Config = Annotated[
         is_eager=True,
         callback=_read,
         help="Settings, instead of the privaudit.toml or pyproject.toml found here or above.",
-        rich_help_panel="Settings",
     ),
 ]

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from auditcli import policy, terminal
+from auditcli import panels, policy, terminal
 from auditcli.cli import attacks, card, config, describe, inspect, plan, render, scan, schema
 from auditcli.configured import Configured, configured
 from auditcli.errors import AuditError
@@ -46,11 +46,11 @@ app = typer.Typer(
 )
 for _command in COMMANDS:
     app.command(cls=Configured)(configured(_command))
-app.command(context_settings={"ignore_unknown_options": True})(config.config)
+app.command(context_settings={"ignore_unknown_options": True}, rich_help_panel=panels.COMMANDS["config"])(config.config)
 
 
 @app.callback(invoke_without_command=True)
-def _group(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _group(version: Annotated[bool, typer.Option("--version", metavar="", help="Print the version.")] = False) -> None:
     if version:
         from auditcli import __version__
 
