@@ -142,3 +142,19 @@ def test_a_fresh_process_loads_nothing_heavy():
     root = Path(__file__).resolve().parents[1]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+# ---- the page -------------------------------------------------------------------------------------------------------
+
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
+
+
+def test_the_page_shows_what_its_file_gives(capsys, monkeypatch):
+    text = PAGE.read_text(encoding="utf-8")
+    write(text.partition("```toml\n")[2].partition("```")[0])
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("PRIVAUDIT_DEVICE", "cpu")
+    command, *answer = text.partition("```console\n$ privaudit ")[2].partition("```")[0].splitlines()
+    assert main(command.split()) == 0
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == answer
