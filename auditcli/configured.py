@@ -33,10 +33,10 @@ class Configured(TyperCommand):
         try:
             return super().parse_args(ctx, args)
         except typer.TyperException as error:
-            option = getattr(error, "param", None)
-            where = settings.origin_of(ctx, option).where if option is not None else ""
-            if where:
-                error.param_hint = f"'{option.opts[0]}' ({where})"  # type: ignore[attr-defined]
+            refused: Any = error
+            option = getattr(refused, "param", None)
+            if option is not None and (where := settings.origin_of(ctx, option).where):
+                refused.param_hint = f"'{option.opts[0]}' ({where})"
             raise
 
     def invoke(self, ctx: Any) -> Any:

@@ -138,6 +138,16 @@ def test_command_line_over_environment_over_file_over_default(audit, monkeypatch
     assert audit["shadows"] == 2
 
 
+def test_a_flag_of_a_file_is_taken_back_by_its_variable(audit, capsys, monkeypatch):
+    write("quiet = true")
+    assert main(["scan", "m.onnx"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    monkeypatch.setenv("PRIVAUDIT_QUIET", "0")
+    assert main(["scan", "m.onnx"]) == 0
+    assert "NONE-DETECTED" in capsys.readouterr().out
+    assert audit["command"] == "privaudit scan m.onnx"
+
+
 def test_values_of_every_kind(audit):
     write(
         "reference = 'data/members'\ncontrols = '/data/c.npz'\nbudget = 90\nattack = ['kkt', 'noise']\nmean = 0.5\n"
