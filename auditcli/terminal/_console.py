@@ -108,9 +108,9 @@ def show_list(console: Console, title: str, lines: Sequence[str], *, names: Sequ
     console.print(Text(title, "bold"))
     width = max(map(len, names), default=0)
     for line, name in zip(lines, names or [""] * len(lines), strict=True):
-        grid = Table.grid(padding=(0, 1))
         start = [Text(f"{plain(name):{width}}", "bold")] if width else []
-        grid.add_row(" -", *start, Text(plain(line), overflow="fold"))
+        grid = grid_of(2 + len(start), gap=1)
+        grid.add_row(" -", *start, Text(plain(line)))
         console.print(grid)
 
 
@@ -157,9 +157,9 @@ def show_table(
         console.print(grid)
 
 
-def grid_of(columns: int) -> Table:
+def grid_of(columns: int, *, gap: int = 2) -> Table:
     """A table without headings; all of a value is shown, on several lines where it is long."""
-    grid = Table.grid(padding=(0, 2))
+    grid = Table.grid(padding=(0, gap))
     for _ in range(columns):
         grid.add_column(overflow="fold")
     return grid

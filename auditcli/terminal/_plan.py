@@ -19,9 +19,11 @@ _LIMITS = 2
 def show_prospect(console: Console, plan: types.Plan) -> None:
     """Print, before an audit, the levels it can give and its worst limits; `show_plan` prints all."""
     images = f"{plan.n_members:,} members, {plan.n_controls:,} controls"
-    console.print(Text.assemble(("plan: ", "bold"), f"{images}; levels that can be given: {', '.join(plan.levels)}"))
+    grid = grid_of(2, gap=1)
+    grid.add_row(Text("plan:", "bold"), Text(f"{images}; levels that can be given: {', '.join(plan.levels)}"))
     for sentence in plan.sentences[:_LIMITS]:
-        console.print(Text(f"      {plain(sentence)}", "dim"))
+        grid.add_row("", Text(plain(sentence), "dim"))
+    console.print(grid)
 
 
 def show_plan(console: Console, plan: types.Plan) -> None:
