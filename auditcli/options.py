@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from auditcli import policy
+from auditcli import plugins, policy
 
 HERE = Path("privaudit-report")
 
@@ -37,6 +37,15 @@ def _option(*names: str, help: str, metavar: str | None = None, **more: Any) -> 
     """An option that is also read from `PRIVAUDIT_` and its first name, e.g. `PRIVAUDIT_FAIL_ON`."""
     variable = f"PRIVAUDIT_{names[0].strip('-').replace('-', '_').upper()}"
     return typer.Option(*names, envvar=variable, show_envvar=False, help=help, metavar=metavar, **more)
+
+
+def _attack_names() -> list[str]:
+    """For the shell, which will not wait for torch."""
+    return plugins.names("attacks", group="privaudit.attacks")
+
+
+def _device_names() -> list[str]:
+    return ["auto", "cpu", "cuda", "mps"]
 
 
 # Text: a path would take one slash of hf:// away.
@@ -68,9 +77,17 @@ Budget = Annotated[str, _option("--budget", metavar="TIME", help="For the whole 
 Effort = Annotated[Profile, _option("--profile", help="Steps, restarts and candidates of the attacks.")]
 Attacks = Annotated[
     list[str] | None,
-    _option("--attack", metavar="NAME", help="See `privaudit attacks`; repeatable. All that apply unless given."),
+    _option(
+        "--attack",
+        metavar="NAME",
+        help="See `privaudit attacks`; repeatable. All that apply unless given.",
+        autocompletion=_attack_names,
+    ),
 ]
-Device = Annotated[str, _option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")]
+Device = Annotated[
+    str,
+    _option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.", autocompletion=_device_names),
+]
 Seed = Annotated[int, _option("--seed", min=0, metavar="N", help="The same seed makes the same random draws.")]
 Mean = Annotated[str | None, _option("--mean", metavar="M,..", help="Of inputs in [0, 1], one for each channel.")]
 Std = Annotated[str | None, _option("--std", metavar="S,..", help="Of inputs in [0, 1], one for each channel.")]

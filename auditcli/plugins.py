@@ -1,6 +1,6 @@
 """Finds plug-ins: by looking into a folder of the package, and by entry points of other distributions.
 
-Public names: `discover`, `count`.
+Public names: `discover`, `names`, `count`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,13 @@ def _modules(package: str) -> Iterable[ModuleType]:
             yield importlib.import_module(f"{package}.{info.name}")
 
 
+def names(folder: str, *, group: str = "") -> list[str]:
+    """What the modules and entry points are called that `discover` would look into; none is imported."""
+    own = pkgutil.iter_modules([str(Path(__file__).with_name(folder))])
+    others = entry_points(group=group) if group else ()
+    return [*(info.name for info in own if not info.name.startswith("_")), *(point.name for point in others)]
+
+
 def count(folder: str, *, group: str = "") -> int:
     """How many plug-ins `discover` would find in a folder of this package and by entry points; none is imported."""
-    own = pkgutil.iter_modules([str(Path(__file__).with_name(folder))])
-    return sum(not info.name.startswith("_") for info in own) + (len(entry_points(group=group)) if group else 0)
+    return len(names(folder, group=group))

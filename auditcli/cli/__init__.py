@@ -6,14 +6,16 @@ known. Public names: `app`, `run`; `run` turns errors into the codes of `policy`
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 from typer.main import get_command
 
-from auditcli import policy, terminal
-from auditcli.cli import attacks, card, describe, inspect, plan, render, scan, schema, verify
+from auditcli import panels, policy, terminal
+from auditcli.cli import attacks, card, config, describe, inspect, plan, render, scan, schema, verify
+from auditcli.configured import Configured, configured
 from auditcli.errors import AuditError
 from auditcli.shorthand import DefaultToScan
 
@@ -31,21 +33,25 @@ COMMANDS: tuple[Callable[..., int], ...] = (
 )
 """In the order of `privaudit --help`."""
 
+_COMPLETION = "_PRIVAUDIT_COMPLETE"
+"""Set by the shell that asks how a line may go on."""
+
 app = typer.Typer(
     name="privaudit",
     cls=DefaultToScan,
     help="Audits shared vision classifiers for training-data leakage: how much of it can be got back out?",
     epilog="`privaudit MODEL` is short for `privaudit scan MODEL`. Options are also read from the environment, "
-    "`--fail-on` from PRIVAUDIT_FAIL_ON.",
+    "`--fail-on` from PRIVAUDIT_FAIL_ON, and from privaudit.toml: `privaudit config` shows what applies.",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _command in COMMANDS:
-    app.command()(_command)
+    app.command(cls=Configured)(configured(_command))
+app.command(context_settings={"ignore_unknown_options": True}, rich_help_panel=panels.COMMANDS["config"])(config.config)
 
 
 @app.callback(invoke_without_command=True)
-def _group(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _group(version: Annotated[bool, typer.Option("--version", metavar="", help="Print the version.")] = False) -> None:
     if version:
         from auditcli import __version__
 
@@ -68,9 +74,17 @@ def run(words: Sequence[str]) -> int:
         message = error.format_message().rstrip(".").replace("Value error, ", "")
         terminal.show_error(terminal.stderr(), message, _usage_hint(error))
         return policy.UNUSABLE
-    except SystemExit:
-        return policy.UNUSABLE  # typer exits with 1 where the reader of a pipe left, and 1 means a broken policy
+    except SystemExit as stop:
+        return _stopped(stop.code, words)
     return code or policy.PASSED
+
+
+def _stopped(code: object, words: Sequence[str]) -> int:
+    """The exit code where typer ended the process itself: for a shell that completes a line, or without its reader."""
+    if _COMPLETION in os.environ and isinstance(code, int):
+        return code
+    helped = not code or bool({"-h", "--help"} & set(words))
+    return policy.PASSED if helped else policy.UNUSABLE  # 1, as typer has it, means a broken policy
 
 
 def _usage_hint(error: typer.TyperException) -> str:

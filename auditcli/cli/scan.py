@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from auditcli import arguments, destination, terminal
+from auditcli import arguments, destination, settings, terminal
 from auditcli.errors import UsageError
 from auditcli.options import (
     HERE,
@@ -175,4 +175,6 @@ def _audit(model: str | Path, options: dict[str, Any], delivery: Delivery) -> in
 
 
 def _command(context: typer.Context) -> str:
-    return arguments.recorded(context.obj if context.obj is not None else sys.argv[1:])
+    """What was typed, and as options what a settings file and the environment added to it."""
+    typed = context.obj if context.obj is not None else sys.argv[1:]
+    return arguments.recorded([*typed, *settings.as_options(context)])

@@ -1,20 +1,28 @@
 """Consoles, and what is printed on all of them: text, errors, lists, tables.
 
 Public names: `stdout`, `stderr`, `write`, `plain`, `show_error`, `show_list`, `show_candidates`, `show_traceback`,
-`table_of`.
+`show_table`, `grid_of`.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
-from typing import IO
+from collections.abc import Iterable, Mapping, Sequence
+from typing import IO, Any
 
+from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
+
+from auditcli.errors import UsageError
+
+_UNBOUNDED = 10_000
+"""Columns of a window that is wide enough for anything: in it a table tells how narrow it can be."""
 
 
 class Stream(Console):
@@ -25,24 +33,54 @@ class Stream(Console):
         self.quiet = True
         _silence(self.file)
 
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as rich does; a full disk is no bug of ours."""
+        try:
+            super().print(*objects, **options)
+        except OSError as error:
+            self.quiet = True
+            raise _unwritable(self.file, error) from error
+
 
 def stdout() -> Console:
-    """The console for data."""
-    return Stream(file=sys.stdout, highlight=False)
+    """The console for data; what its encoding lacks is shown as an escape, as Python does on stderr."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    return _console(sys.stdout)
 
 
 def stderr() -> Console:
     """The console for talk and progress."""
-    return Stream(file=sys.stderr, highlight=False)
+    return _console(sys.stderr)
+
+
+def _console(stream: IO[str] | None) -> Console:
+    """A console that moves its cursor on a terminal alone, whatever FORCE_COLOR says of colours.
+
+    A stream that was closed before the start is None, and swallows all.
+    """
+    if stream is None:
+        return Stream(file=io.StringIO(), highlight=False)
+    return Stream(file=stream, highlight=False, force_interactive=None if stream.isatty() else False)
 
 
 def write(text: str) -> None:
-    """Write data to stdout as it is."""
+    """Write data to stdout as it is: in UTF-8, as in a file, whatever the locale."""
+    if sys.stdout is None:
+        return
     try:
-        sys.stdout.write(text)
         sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode("utf-8"))
+        sys.stdout.buffer.flush()
     except BrokenPipeError:
         _silence(sys.stdout)
+    except OSError as error:
+        raise _unwritable(sys.stdout, error) from error
+
+
+def _unwritable(stream: IO[str], error: OSError) -> UsageError:
+    _silence(stream)
+    return UsageError(f"the output cannot be written: {error.strerror}", hint="send it to another place")
 
 
 def _silence(stream: IO[str]) -> None:
@@ -62,14 +100,17 @@ def show_error(console: Console, message: str, hint: str = "") -> None:
         console.print(Text.assemble(("hint:  ", "bold cyan"), plain(hint)), soft_wrap=True)
 
 
-def show_list(console: Console, title: str, lines: Sequence[str]) -> None:
+def show_list(console: Console, title: str, lines: Sequence[str], *, names: Sequence[str] = ()) -> None:
+    """Print sentences below a title, each behind its name where they have names."""
     if not lines:
         return
     console.print()
     console.print(Text(title, "bold"))
-    for line in lines:
-        grid = Table.grid(padding=(0, 1))
-        grid.add_row(" -", Text(plain(line)))
+    width = max(map(len, names), default=0)
+    for line, name in zip(lines, names or [""] * len(lines), strict=True):
+        start = [Text(f"{plain(name):{width}}", "bold")] if width else []
+        grid = grid_of(2 + len(start), gap=1)
+        grid.add_row(" -", *start, Text(plain(line)))
         console.print(grid)
 
 
@@ -86,8 +127,39 @@ def show_traceback(console: Console, error: BaseException) -> None:
         console.print(Text(f"{' ' * (len(line) - len(line.lstrip()))}{plain(line)}", "dim"), soft_wrap=True)
 
 
-def table_of(*columns: str) -> Table:
+def show_table(
+    console: Console, headings: Sequence[str], rows: Iterable[Sequence[str | Text]], *, prose: Iterable[str] = ()
+) -> None:
+    """Print a table, or where the window is too narrow for it a block of lines for each row.
+
+    Args:
+        console: Where to.
+        headings: Of the columns; the first names a row.
+        rows: Their cells, which are printed as text.
+        prose: Headings of columns whose words may go onto several lines; a name or a number is never broken.
+    """
+    broken = set(prose)
+    cells = [[cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row] for row in rows]
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+    for column, heading in enumerate(headings):
+        widest = max([cell_len(heading), *(row[column].cell_len for row in cells)])
+        table.add_column(heading, overflow="fold", min_width=None if heading in broken else widest)
+    for row in cells:
+        table.add_row(*row)
+    if Measurement.get(console, console.options.update(max_width=_UNBOUNDED), table).minimum <= console.width:
+        console.print(table)
+        return
+    for name, *values in cells:
+        console.print(Text.assemble((f"{headings[0]} ", "bold"), name), soft_wrap=True)
+        grid = grid_of(2)
+        for heading, value in zip(headings[1:], values, strict=True):
+            grid.add_row(Text(f"  {heading}"), value)
+        console.print(grid)
+
+
+def grid_of(columns: int, *, gap: int = 2) -> Table:
+    """A table without headings; all of a value is shown, on several lines where it is long."""
+    grid = Table.grid(padding=(0, gap))
+    for _ in range(columns):
+        grid.add_column(overflow="fold")
+    return grid

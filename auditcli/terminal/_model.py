@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from auditcli.terminal._console import plain, show_list, table_of
+from auditcli.terminal._console import grid_of, plain, show_list, show_table
 
 if TYPE_CHECKING:
     from auditcli.report import schema
@@ -56,7 +55,7 @@ def show_profile(console: Console, model: schema.Model, *, verbose: bool = False
         *_traits(model),
         ("identified by", model.identified_by, ""),
     )
-    grid = Table.grid(padding=(0, 2))
+    grid = grid_of(2)
     for name, value, why in rows:
         grid.add_row(Text(name, "bold"), Text.assemble(plain(value), (f": {plain(why)}" if why else "", "dim")))
     console.print(grid)
@@ -64,10 +63,10 @@ def show_profile(console: Console, model: schema.Model, *, verbose: bool = False
     show_list(console, "Assumed", [f"{a.what} = {a.value}: {a.why} (otherwise {a.flag})" for a in model.assumptions])
     if verbose:
         console.print()
-        console.print(_layer_table(model))
+        _show_layers(console, model)
     if model.tensors:
         console.print()
-        console.print(_tensor_table(model))
+        _show_tensors(console, model)
 
 
 def _traits(model: schema.Model) -> list[tuple[str, str, str]]:
@@ -77,33 +76,37 @@ def _traits(model: schema.Model) -> list[tuple[str, str, str]]:
     return [("traits", *shown[0][1:]), *shown[1:]]
 
 
-def _layer_table(model: schema.Model) -> Table:
-    table = table_of("layer", "kind", "shape", "parameters")
-    for layer in model.layers:
-        shape = "x".join(map(str, layer.shape))
-        table.add_row(Text(plain(layer.name)), Text(plain(layer.kind)), shape, f"{layer.parameters:,}")
-    return table
+def _show_layers(console: Console, model: schema.Model) -> None:
+    rows = (
+        (layer.name, layer.kind, "x".join(map(str, layer.shape)), f"{layer.parameters:,}") for layer in model.layers
+    )
+    show_table(console, ("layer", "kind", "shape", "parameters"), rows)
 
 
-def _tensor_table(model: schema.Model) -> Table:
-    table = table_of("tensor", "is", "stored", "shape", "min", "max", "mean", "std")
-    for tensor in model.tensors:
-        figures = (tensor.low, tensor.high, tensor.mean, tensor.deviation)
-        table.add_row(
-            *(Text(plain(text)) for text in (tensor.name, tensor.role, tensor.stored)),
+def _show_tensors(console: Console, model: schema.Model) -> None:
+    headings = ("tensor", "is", "stored", "shape", "min", "max", "mean", "std")
+    rows = (
+        (
+            *(tensor.name, tensor.role, tensor.stored),
             "x".join(map(str, tensor.shape)) or "-",
-            *("-" if figure is None else f"{figure:.2g}" for figure in figures),
+            *(
+                "-" if figure is None else f"{figure:.2g}"
+                for figure in (tensor.low, tensor.high, tensor.mean, tensor.deviation)
+            ),
         )
-    return table
+        for tensor in model.tensors
+    )
+    show_table(console, headings, rows)
 
 
 def show_plugins(console: Console, title: str, plugins: Iterable[Plugin]) -> None:
     """Print the table of attacks or signals: what each does, what it needs, where it is from."""
-    table = table_of(title, "what it does", "needs", "paper")
-    for plugin in plugins:
-        needs = ", ".join(sorted(map(str, plugin.requires))) or "any model"
-        table.add_row(*(Text(plain(text)) for text in (plugin.name, plugin.summary, needs, plugin.paper)))
-    console.print(table)
+    headings = (title, "what it does", "needs", "paper")
+    rows = (
+        (plugin.name, plugin.summary, ", ".join(sorted(map(str, plugin.requires))) or "any model", plugin.paper)
+        for plugin in plugins
+    )
+    show_table(console, headings, rows, prose=headings[1:])
 
 
 def _numbers(values: Sequence[float]) -> str:

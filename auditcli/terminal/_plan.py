@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from auditcli.terminal._console import plain, show_list, table_of
+from auditcli.terminal._console import grid_of, plain, show_list, show_table
 
 if TYPE_CHECKING:
     from auditcli import types
@@ -20,9 +19,11 @@ _LIMITS = 2
 def show_prospect(console: Console, plan: types.Plan) -> None:
     """Print, before an audit, the levels it can give and its worst limits; `show_plan` prints all."""
     images = f"{plan.n_members:,} members, {plan.n_controls:,} controls"
-    console.print(Text.assemble(("plan: ", "bold"), f"{images}; levels that can be given: {', '.join(plan.levels)}"))
+    grid = grid_of(2, gap=1)
+    grid.add_row(Text("plan:", "bold"), Text(f"{images}; levels that can be given: {', '.join(plan.levels)}"))
     for sentence in plan.sentences[:_LIMITS]:
-        console.print(Text(f"      {plain(sentence)}", "dim"))
+        grid.add_row("", Text(plain(sentence), "dim"))
+    console.print(grid)
 
 
 def show_plan(console: Console, plan: types.Plan) -> None:
@@ -38,28 +39,30 @@ def show_plan(console: Console, plan: types.Plan) -> None:
         ),
         ("rates", _rates(plan)),
     )
-    grid = Table.grid(padding=(0, 2))
+    grid = grid_of(2)
     for name, value in known[: 3 if plan.without_images else None]:
         grid.add_row(Text(name, "bold"), Text(value))
     console.print(grid)
     if plan.tests:
         console.print()
-        table = table_of("test", "members", "controls", "least p", "significant", "AUC at 80% power")
-        for test in plan.tests:
-            table.add_row(
-                Text(test.name),
-                f"{test.n_members:,}",
-                f"{test.n_controls:,}",
-                f"{test.least_p:.1g}",
-                "possible" if test.significant else "never",
-                "-" if test.detectable_auc is None else f"{test.detectable_auc:.2f}",
-            )
-        console.print(table)
+        headings = ("test", "members", "controls", "least p", "significant", "AUC at 80% power")
+        show_table(console, headings, map(_test, plan.tests))
     show_list(console, "Limits", plan.sentences)
 
 
+def _test(test: types.PlannedTest) -> tuple[str, ...]:
+    return (
+        test.name,
+        f"{test.n_members:,}",
+        f"{test.n_controls:,}",
+        f"{test.least_p:.1g}",
+        "possible" if test.significant else "never",
+        "-" if test.detectable_auc is None else f"{test.detectable_auc:.2f}",
+    )
+
+
 def _members(number: int | None) -> str:
-    return "no number of members" if number is None else f"{number:,} member{'s' * (number > 1)} together"
+    return "no number of members" if number is None else "1 member" if number == 1 else f"{number:,} members together"
 
 
 def _rates(plan: types.Plan) -> str:

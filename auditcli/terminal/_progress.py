@@ -34,7 +34,7 @@ class Display:
             BarColumn(bar_width=None),
             TextColumn("{task.fields[detail]}", markup=False, justify="right"),
             console=console,
-            disable=quiet or not console.is_terminal,
+            disable=quiet or not console.is_interactive,
         )
 
     def __enter__(self) -> Display:
@@ -50,7 +50,7 @@ class Display:
         """Show where the running attack is."""
         if self._quiet:
             return
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._draw(progress)
         elif self._is_due(progress):
             self._printed[progress.attack] = progress.seconds

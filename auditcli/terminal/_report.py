@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from auditcli.terminal._console import plain, show_list, table_of
+from auditcli.terminal._console import plain, show_list, show_table
 
 if TYPE_CHECKING:
     from auditcli.report import schema
@@ -42,9 +41,14 @@ def show_report(
         console.print(Text(f"{report.verdict.level} {files[0] if files else ''}".strip()), soft_wrap=True)
         return
     console.print(Text.assemble(level, " ", plain(report.verdict.headline)))
-    show_list(console, "Why", [reason.text for reason in report.verdict.reasons])
+    show_list(
+        console,
+        "Why",
+        [reason.text for reason in report.verdict.reasons],
+        names=[reason.id for reason in report.verdict.reasons],
+    )
     console.print()
-    console.print(_attack_table(report))
+    _show_attacks(console, report)
     _show_signals(console, report)
     if verbose:
         _show_details(console, report)
@@ -54,18 +58,20 @@ def show_report(
         console.print(Text.assemble(("report  ", "dim"), plain(file)), soft_wrap=True)
 
 
-def _attack_table(report: schema.Report) -> Table:
-    table = table_of("attack", "status", "best SSIM", ">= 0.5", "time")
-    for attack in report.attacks:
-        found = attack.ssim
-        table.add_row(
-            Text(plain(attack.name) + (" (control)" if attack.negative_control else "")),
-            Text(attack.status + (f": {plain(attack.reason)}" if attack.reason else "")),
-            f"{found.top[0]:.3f}" if found and found.top else "-",
-            f"{found.members_over_half} of {found.n_members}" if found else "-",
-            f"{attack.seconds:.0f} s" if attack.steps else "-",
-        )
-    return table
+def _show_attacks(console: Console, report: schema.Report) -> None:
+    headings = ("attack", "status", "best SSIM", ">= 0.5", "time")
+    show_table(console, headings, map(_attack, report.attacks), prose=("status",))
+
+
+def _attack(attack: schema.Attack) -> tuple[str, ...]:
+    found = attack.ssim
+    return (
+        attack.name + (" (control)" if attack.negative_control else ""),
+        attack.status + (f": {attack.reason}" if attack.reason else ""),
+        f"{found.top[0]:.3f}" if found and found.top else "-",
+        f"{found.members_over_half} of {found.n_members}" if found else "-",
+        f"{attack.seconds:.0f} s" if attack.steps else "-",
+    )
 
 
 def _show_signals(console: Console, report: schema.Report) -> None:
@@ -73,7 +79,8 @@ def _show_signals(console: Console, report: schema.Report) -> None:
     scored = [signal for signal in report.membership if signal.auc is not None]
     if scored:
         console.print()
-        console.print(_signal_table(scored))
+        headings = ("signal", "AUC", "95% interval", "at 1% false alarms", "named")
+        show_table(console, headings, map(_signal, scored))
     absent: dict[str, list[str]] = {}
     for signal in report.membership:
         if signal.auc is None:
@@ -84,18 +91,15 @@ def _show_signals(console: Console, report: schema.Report) -> None:
         console.print(Text(f"{', '.join(names)} {why}"))
 
 
-def _signal_table(signals: Sequence[schema.Membership]) -> Table:
-    table = table_of("signal", "AUC", "95% interval", "at 1% false alarms", "named")
-    for signal in signals:
-        rate = signal.tpr_at_fpr.at_1_percent if signal.tpr_at_fpr else None
-        table.add_row(
-            Text(plain(signal.signal)),
-            f"{signal.auc.value:.2f}" if signal.auc else "-",
-            f"{signal.auc.low:.2f} to {signal.auc.high:.2f}" if signal.auc else "-",
-            f"{rate.value:.0%}" if rate else "-",
-            f"{signal.named} of {signal.n_members}",
-        )
-    return table
+def _signal(signal: schema.Membership) -> tuple[str, ...]:
+    rate = signal.tpr_at_fpr.at_1_percent if signal.tpr_at_fpr else None
+    return (
+        signal.signal,
+        f"{signal.auc.value:.2f}" if signal.auc else "-",
+        f"{signal.auc.low:.2f} to {signal.auc.high:.2f}" if signal.auc else "-",
+        f"{rate.value:.0%}" if rate else "-",
+        f"{signal.named} of {signal.n_members}",
+    )
 
 
 def _show_details(console: Console, report: schema.Report) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from auditcli.terminal._console import plain, show_list, table_of
+from auditcli.terminal._console import plain, show_list, show_table
 
 if TYPE_CHECKING:
     from auditcli.gate import Ruling
@@ -48,11 +48,14 @@ def show_ruling(console: Console, ruling: Ruling, model: str, *, quiet: bool = F
 
 def _show_demands(console: Console, ruling: Ruling) -> None:
     marks = _MARKS if console.encoding.lower().startswith("utf") else _WORDS
-    table = table_of("", "demand", "wanted", "found")
-    for demand in ruling.demands:
-        mark = Text(marks.get(demand.status, demand.status), _STYLES[demand.status])
-        table.add_row(mark, *(Text(plain(text)) for text in (demand.name, demand.wanted, demand.measured)))
-    console.print(table)
+    rows = [
+        (
+            Text(marks.get(demand.status, demand.status), _STYLES[demand.status]),
+            *(demand.name, demand.wanted, demand.measured),
+        )
+        for demand in ruling.demands
+    ]
+    show_table(console, ("", "demand", "wanted", "found"), rows, prose=("wanted", "found"))
 
 
 def _about(finding: Finding) -> str:
