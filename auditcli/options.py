@@ -22,6 +22,11 @@ class View(StrEnum):
     HTML = "html"
     MD = "md"
     CARD = "card"
+    CHECKLIST = "checklist"
+    SUMMARY = "summary"
+    SARIF = "sarif"
+    JUNIT = "junit"
+    GITHUB = "github"
     JSON = "json"
 
 
