@@ -11,7 +11,7 @@ from auditcli.report.severity import UNTRIED, graded
 from auditcli.report.template import fill_markdown
 
 ROWS = 50
-MOST = 1000
+MOST = 500
 """Characters of a text, before they are escaped."""
 
 
