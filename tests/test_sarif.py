@@ -165,7 +165,9 @@ def test_whatever_a_stranger_wrote_is_shown_and_does_nothing(text):
         assert not any(
             unicodedata.category(character) in {"Cc", "Cs"} for character in one.replace("\n\n", "").rstrip()
         )
-        assert "](" not in one
+    messages = [result["message"] for result in made["results"]]
+    messages += made["invocations"][0].get("toolExecutionNotifications", ())
+    assert "](" not in " ".join(strings(messages))
     for artifact in made["artifacts"]:
         uri = artifact["location"]["uri"]
         assert uri.isascii()

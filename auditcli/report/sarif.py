@@ -46,7 +46,7 @@ def render(report: Report, found: Sequence[Finding] | None = None) -> str:
         "invocations": [_invocation(report)],
         "artifacts": list(_artifacts(report)),
         "results": list(_results(report, found_here, ids)),
-        "properties": {"verdict": report.verdict.level, "headline": clean(report.verdict.headline)},
+        "properties": {"verdict": report.verdict.level, "headline": _text(report.verdict.headline)},
     }
     return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False) + "\n"
 
@@ -85,14 +85,13 @@ def _results(report: Report, found: Sequence[Graded], ids: Sequence[str]) -> Ite
             "partialFingerprints": _fingerprints(finding, seen[finding.fingerprint]),
         }
         if finding.waived:
-            waiver = {"kind": "external", "status": "accepted", "justification": clean(finding.waived)}
+            waiver = {"kind": "external", "status": "accepted", "justification": _text(finding.waived)}
             result["suppressions"] = [waiver]
         yield result
 
 
 def _message(finding: Finding) -> str:
-    """The sentence of a finding; a stranger's text makes no link."""
-    return _LINK.sub("] ", clean(finding.text)) or finding.rule.title
+    return _text(finding.text) or finding.rule.title
 
 
 def _location(report: Report) -> dict[str, Any]:
@@ -148,7 +147,12 @@ def _failures(report: Report) -> Iterator[str]:
         *(("signal", signal.signal, signal.status, signal.reason) for signal in report.membership),
     ):
         if status == "failed":
-            yield _LINK.sub("] ", clean(f"The {kind} {name} failed: {reason}"))
+            yield _text(f"The {kind} {name} failed: {reason}")
+
+
+def _text(text: str) -> str:
+    """A message on one line, in which a stranger's words make no link."""
+    return _LINK.sub("] ", clean(text))
 
 
 def _uri(name: str) -> str:
