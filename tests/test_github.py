@@ -80,7 +80,15 @@ def test_waived_is_a_notice_and_a_breach_an_error(monkeypatch):
     waived = [one for one in read if one[1].startswith("PA001")]
     assert waived[0][:2] == ("notice", "PA001 Training images were individually recovered (waived)")
     assert WAIVER in waived[0][2]
-    assert ("error", "PA399 A demand is not met") in {one[:2] for one in read}
+    assert {("error", "PA399 A demand is not met"), ("error", "privaudit: Critical")} <= {one[:2] for one in read}
+    passed = annotations(github.render(report, ruled(report)))
+    assert {one[0] for one in passed} == {"notice"}
+    assert "privaudit: Critical (waived)" in {one[1] for one in passed}
+    doubtful = example("inconclusive")
+    assert annotations(github.render(doubtful, ruled(doubtful, waive="doubt")))[0][:2] == (
+        "error",
+        "privaudit: Inconclusive",
+    )
 
 
 @settings(max_examples=50, deadline=None)

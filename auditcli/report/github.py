@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from auditcli.report.findings import Finding
 from auditcli.report.schema import LevelName, Report
-from auditcli.report.severity import Graded, Severity, graded
+from auditcli.report.severity import Graded, Severity, accepted, graded
 from auditcli.report.text import clean
 from auditcli.report.wording import LEVELS
 
@@ -45,19 +45,23 @@ def render(report: Report, found: Sequence[Finding] | None = None) -> str:
         report: What was audited.
         found: What a policy made of the findings; a waived one is a notice. None: those of the report.
     """
+    here = graded(report, found)
     annotations = sorted(
-        (_verdict(report), *map(_annotation, graded(report, found))),
+        (_verdict(report, here), *map(_annotation, here)),
         key=lambda annotation: list(COMMANDS.values()).index(annotation.command),
     )
     kinds = groupby(annotations, key=lambda annotation: annotation.command)
     return "".join(f"{annotation}\n" for command, kind in kinds for annotation in _fitting(command, list(kind)))
 
 
-def _verdict(report: Report) -> Annotation:
-    interrupted = "The audit was interrupted. " if report.interrupted else ""
-    command = "error" if report.interrupted else _VERDICTS[report.verdict.level]
-    title = f"privaudit: {LEVELS[report.verdict.level].word}"
-    return Annotation(command, title, f"{interrupted}{report.verdict.headline}")
+def _verdict(report: Report, found: Sequence[Graded]) -> Annotation:
+    level, text = report.verdict.level, report.verdict.headline
+    title = f"privaudit: {LEVELS[level].word}"
+    if report.interrupted:
+        return Annotation("error", title, f"The audit was interrupted. {text}")
+    if level not in {"none-detected", "inconclusive"} and accepted(found):
+        return Annotation("notice", f"{title} (waived)", f"{text} Every finding of a leak is waived.")
+    return Annotation(_VERDICTS[level], title, text)
 
 
 def _annotation(one: Graded) -> Annotation:

@@ -5,7 +5,7 @@ Public name: `render`. Skipped, uncompared or waived is never a pass, and neithe
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Literal
@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 from auditcli.report.figures import attack_figures, signal_figures
 from auditcli.report.findings import Finding
 from auditcli.report.schema import Controls, Report
-from auditcli.report.severity import UNTRIED, Graded, graded
+from auditcli.report.severity import UNTRIED, Graded, accepted, graded
 from auditcli.report.summary import budget_sentence, negative_sentence, positive_groups, positive_sentences
 from auditcli.report.text import clean
 
@@ -56,17 +56,16 @@ def render(report: Report, found: Sequence[Finding] | None = None) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
-def _verdict(report: Report, found: Iterable[Graded]) -> Case:
+def _verdict(report: Report, found: Sequence[Graded]) -> Case:
     claim = "no leak was detected, by an audit that could have found one"
     level, text = report.verdict.level, report.verdict.headline
-    counting = [finding for finding, _ in found if finding.rule.kind in {"leak", "breach"}]
     if report.interrupted:
         return Case(claim, "error", f"The audit was interrupted. {text}", "interrupted")
     if level == "inconclusive":
         return Case(claim, "failure", text, level)
     if level == "none-detected":
         return Case(claim, "passed", text)
-    if counting and all(finding.waived for finding in counting):
+    if accepted(found):
         return Case(claim, "skipped", f"{text} Every finding of a leak is waived.")
     return Case(claim, "failure", text, level)
 

@@ -1,5 +1,6 @@
-"""How loud a finding is where machines read it. Public names: `Severity`, `Graded`, `graded`, `UNTRIED`.
+"""How loud a finding is where machines read it.
 
+Public names: `Severity`, `Graded`, `graded`, `accepted`, `UNTRIED`.
 SARIF, JUnit, annotations, summary and checklist all take their findings from here.
 """
 
@@ -41,6 +42,12 @@ def graded(report: Report, found: Sequence[Finding] | None = None) -> tuple[Grad
     return tuple(
         Graded(finding, _severity(finding, report)) for finding in (findings(report) if found is None else found)
     )
+
+
+def accepted(found: Sequence[Graded]) -> bool:
+    """Whether there are leaks or breaches, and every one is waived."""
+    counting = [finding for finding, _ in found if finding.rule.kind in {"leak", "breach"}]
+    return bool(counting) and all(finding.waived for finding in counting)
 
 
 def _severity(finding: Finding, report: Report) -> Severity:
