@@ -3,6 +3,7 @@
 import pytest
 from report_examples import LEVELS, example
 
+from auditcli.options import View
 from auditcli.report import FORMATS, render
 
 CASES = [
@@ -22,6 +23,10 @@ def test_renders_as_stored(level, form, golden):
 
 def test_every_format_is_stored():
     assert {form for _, form in CASES} == set(FORMATS)
+
+
+def test_every_format_is_an_option():
+    assert {view.value for view in View} == set(FORMATS)
 
 
 @pytest.mark.parametrize("form", FORMATS)
