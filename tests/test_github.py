@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 from finding_examples import WAIVER, hostile_findings, ruled, with_breach
+from hypothesis import example as sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_examples import LEVELS, example, hostile, undrawn
@@ -93,11 +94,12 @@ def test_waived_is_a_notice_and_a_breach_an_error(monkeypatch):
 
 @settings(max_examples=50, deadline=None)
 @given(st.text(st.sampled_from(":,%\r\n \x85\u2028:error::25%3A"), max_size=30) | st.text(max_size=30))
+@sample("%3A 100%25 %0A::error::")
 def test_a_stranger_gives_no_commands(text):
     read = annotations(github.render(undrawn(hostile(text)), hostile_findings(text)))
-    assert len(read) == 4
-    assert read[0][2].startswith(clean(text)) or read[0][1].startswith("PA")
-    assert {clean(text)} >= {one[2] for one in read if one[1].startswith("PA106")}
+    said = {title.split()[0]: text for _, title, text in read}
+    assert len(read) == len(said) == 4
+    assert said["privaudit:"] == said["PA001"] == said["PA106"] == clean(text)
 
 
 # ---- the page -------------------------------------------------------------------------------------------------------
