@@ -1,6 +1,6 @@
 """The options of the command line, each said once: its names, its environment variable, its help.
 
-Public names: `HERE`, `View`, `Profile`, and one annotation for each option that commands share.
+Public names: `HERE`, `View`, `FORMATS`, `Profile`, and one annotation for each option that commands share.
 """
 
 from __future__ import annotations
@@ -22,7 +22,16 @@ class View(StrEnum):
     HTML = "html"
     MD = "md"
     CARD = "card"
+    CHECKLIST = "checklist"
+    SUMMARY = "summary"
+    SARIF = "sarif"
+    JUNIT = "junit"
+    GITHUB = "github"
     JSON = "json"
+
+
+FORMATS = ", ".join(View)
+"""For the help of an option: side by side they would not fit into a column of it."""
 
 
 class Profile(StrEnum):
@@ -104,7 +113,7 @@ ArchArguments = Annotated[
 Output = Annotated[Path, _option("--output", "-o", metavar="DIR", help="Folder of the report.")]
 Views = Annotated[
     list[View] | None,
-    _option("--format", "-f", metavar="html|md|card|json", help="Repeatable; html and md unless given. json always."),
+    _option("--format", "-f", metavar="NAME", help=f"{FORMATS}; repeatable. html and md unless given, json always."),
 ]
 FailOn = Annotated[
     policy.FailOn | None,

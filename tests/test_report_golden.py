@@ -3,6 +3,7 @@
 import pytest
 from report_examples import LEVELS, example
 
+from auditcli.options import View
 from auditcli.report import FORMATS, render
 
 CASES = [
@@ -10,6 +11,8 @@ CASES = [
     *((level, "md") for level in ("none-detected", "critical", "inconclusive")),
     *((level, "html") for level in ("critical", "inconclusive")),
     ("inconclusive", "json"),
+    *((level, "checklist") for level in ("none-detected", "critical", "inconclusive")),
+    *((level, form) for form in ("summary", "sarif", "junit", "github") for level in ("critical", "inconclusive")),
 ]
 
 
@@ -19,9 +22,13 @@ def test_renders_as_stored(level, form, golden):
 
 
 def test_every_format_is_stored():
-    assert {form for _, form in CASES} == {"json", "html", "md", "card"} <= set(FORMATS)
+    assert {form for _, form in CASES} == set(FORMATS)
 
 
-@pytest.mark.parametrize("form", ["json", "html", "md", "card"])
+def test_every_format_is_an_option():
+    assert {view.value for view in View} == set(FORMATS)
+
+
+@pytest.mark.parametrize("form", FORMATS)
 def test_equal_reports_render_alike(form):
     assert render(example("high"), form) == render(example("high"), form)

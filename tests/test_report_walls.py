@@ -4,7 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from report_examples import example
+
+from auditcli.report import FORMATS, render
 
 BLOCKED = """
 import sys
@@ -44,8 +47,11 @@ def test_the_block_blocks():
     assert "torch is blocked" in run("import torch", "torch").stderr
 
 
-def test_only_html_imports_matplotlib(tmp_path):
-    example("low").save(tmp_path, ("json",))
-    code = "from auditcli.report import read, render; print(len(render(read(sys.argv[1]), 'md')))"
-    done = run(code, "matplotlib", "numpy", "torch", arguments=(str(tmp_path),))
+@pytest.mark.parametrize("name", sorted(set(FORMATS) - {"html"}))
+def test_only_html_imports_matplotlib(tmp_path, name):
+    report = example("low")
+    report.save(tmp_path, ("json",))
+    code = "from auditcli.report import read, render; print(render(read(sys.argv[1]), sys.argv[2]), end='')"
+    done = run(code, "matplotlib", "numpy", "PIL", "torch", arguments=(str(tmp_path), name))
     assert done.returncode == 0, done.stderr
+    assert done.stdout == render(report, name)

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from auditcli import destination, policy, terminal
-from auditcli.options import ReportPath, View
+from auditcli.options import FORMATS, ReportPath, View
 
 
 def render(
     report: ReportPath,
-    format: Annotated[View, typer.Option("--format", "-f", help="What to make.")],
+    format: Annotated[View, typer.Option("--format", "-f", metavar="NAME", help=f"What to make: {FORMATS}.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Instead of stdout.")] = None,
 ) -> int:
     """Render a report again from its JSON; needs no model and no torch."""

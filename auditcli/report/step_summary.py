@@ -1,0 +1,31 @@
+"""The page of a GitHub Actions step: short Markdown without pictures. Public name: `render`.
+
+GitHub shows nothing of a page above 1 MiB, so that rows are counted and texts cut, whatever a report says.
+"""
+
+from collections.abc import Sequence
+
+from auditcli.report.findings import Finding
+from auditcli.report.schema import Report
+from auditcli.report.severity import UNTRIED, graded
+from auditcli.report.template import fill_markdown
+
+ROWS = 50
+MOST = 500
+"""Characters of a text, before they are escaped."""
+
+
+def render(report: Report, found: Sequence[Finding] | None = None) -> str:
+    """Verdict, budget, findings, what was not tried, and the command that made it.
+
+    Args:
+        report: What was audited.
+        found: What a policy made of the findings, with what it waives. None: those of the report.
+    """
+    outcomes = (
+        *((f"attack {attack.name}", attack.status, attack.reason) for attack in report.attacks),
+        *((f"signal {signal.signal}", signal.status, signal.reason) for signal in report.membership),
+    )
+    told = [one for one in graded(report, found) if one.finding.waived or one.finding.id not in UNTRIED]
+    idle = [(name, f"{status}: {reason}") for name, status, reason in outcomes if status != "scored"]
+    return fill_markdown("summary.md.j2", report, found=told, idle=idle, rows=ROWS, most=MOST)
