@@ -18,6 +18,11 @@ class Shown(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+    CHECKLIST = "checklist"
+    SUMMARY = "summary"
+    SARIF = "sarif"
+    JUNIT = "junit"
+    GITHUB = "github"
 
 
 def verify(

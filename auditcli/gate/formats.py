@@ -1,7 +1,7 @@
 """What a ruling can be written as, beside text in a terminal. Public names: `FORMATS`, `render`.
 
-A format that shows findings is a renderer of reports that takes those of the ruling, waived ones and breaches among
-them; its line here makes it known.
+A view of a report that shows findings one by one (`report.formats.RULED`) is one of a ruling too: it takes those that
+the ruling left, waived ones and breaches among them.
 """
 
 from __future__ import annotations
@@ -11,9 +11,18 @@ from types import MappingProxyType
 
 from auditcli.gate import document
 from auditcli.gate.ruling import Ruling
+from auditcli.report.formats import RULED, Ruled
 from auditcli.report.schema import Report
 
-FORMATS: Mapping[str, Callable[[Report, Ruling], str]] = MappingProxyType({"json": document.render})
+
+def _of_findings(view: Ruled) -> Callable[[Report, Ruling], str]:
+    """A view of a report's findings, as a view of those that the ruling left."""
+    return lambda report, ruling: view(report, ruling.findings)
+
+
+FORMATS: Mapping[str, Callable[[Report, Ruling], str]] = MappingProxyType(
+    {"json": document.render, **{name: _of_findings(view) for name, view in RULED.items()}}
+)
 
 
 def render(report: Report, ruling: Ruling, format: str) -> str:
