@@ -1,12 +1,14 @@
 """The words of the report: what each level, each status and each technical term means to the person who signs.
 
-Public names: `LEVELS`, `SCALE`, `STATUSES`, `ENDS`, `GLOSSARY`, `NOT_EMBEDDED`.
+Public names: `LEVELS`, `SCALE`, `STATUSES`, `ENDS`, `KINDS`, `ORIGINS`, `GLOSSARY`, `NOT_EMBEDDED`.
 """
 
 from types import MappingProxyType
 from typing import NamedTuple
 
+from auditcli.report.origins import Origin
 from auditcli.report.schema import LevelName
+from auditcli.rules import Kind
 
 
 class LevelWords(NamedTuple):
@@ -92,6 +94,44 @@ ENDS = MappingProxyType(
     }
 )
 """What ended an attack or the audit."""
+
+
+
+class KindWords(NamedTuple):
+    """How findings of one kind are spoken of together."""
+
+    title: str
+    meaning: str
+
+
+KINDS = MappingProxyType[Kind, KindWords](
+    {
+        "leak": KindWords("Leaks", "What was found out about the model. The level of the verdict rests on these alone."),
+        "doubt": KindWords("Doubts", "What forbids or limits a conclusion."),
+        "gap": KindWords("Gaps", "What was not looked at, or was assumed. A gap says what is not known."),
+        "breach": KindWords("Breaches", "Demands of a policy that are not met."),
+    }
+)
+"""The kinds of findings in the order in which they are told."""
+
+
+class OriginWords(NamedTuple):
+    """How it is said where a fact about the model is known from."""
+
+    title: str
+    meaning: str
+
+
+ORIGINS = MappingProxyType[Origin, OriginWords](
+    {
+        "assumed": OriginWords("Assumed", "Nobody said it, and nothing shows it. A wrong assumption can hide a leak."),
+        "images": OriginWords("Images chose", "Of what would fit, it goes best with the images that were given."),
+        "user": OriginWords("The auditor said", "Stated on the command line of this audit."),
+        "file": OriginWords("The file says", "Stated by whoever made the model."),
+        "weights": OriginWords("The weights show", "Read off names, shapes and numbers of the weights."),
+    }
+)
+"""Where a fact is known from, the shakiest first."""
 
 NOT_EMBEDDED = "not embedded: run with --include-images"
 
