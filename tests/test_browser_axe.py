@@ -9,7 +9,7 @@ from report_examples import example, hostile
 AXE = Path(__file__).parent / "browser" / "node_modules" / "axe-core" / "axe.min.js"
 RUN = """async rules => (await axe.run({resultTypes: ["violations"], ...rules && {runOnly: rules}})).violations
   .filter(found => ["serious", "critical"].includes(found.impact))
-  .map(found => `${found.id}: ${found.help}: ${found.nodes.slice(0, 3).map(node => node.html.slice(0, 160)).join(" ")}`)"""
+  .map(found => `${found.id}: ${found.nodes.slice(0, 3).map(node => node.html.slice(0, 160)).join(" ")}`)"""
 OPEN = "() => document.querySelectorAll('details').forEach(part => part.open = true)"
 REPORTS = {
     "critical": lambda: example("critical"),
@@ -41,8 +41,9 @@ def test_axe_finds_nothing_serious(browser, name):
 
 def test_axe_sees_what_it_looks_for(browser):
     bad = (
-        '<!doctype html><html lang="en"><title>t</title><style>@media (prefers-color-scheme: dark) { p { color: #fafafa }'
-        '}</style><body><main><h1>t</h1><p>pale</p><img src="data:,"><select></select>'
+        '<!doctype html><html lang="en"><title>t</title>'
+        "<style>@media (prefers-color-scheme: dark) { p { color: #fafafa } }</style>"
+        '<body><main><h1>t</h1><p>pale</p><img src="data:,"><select></select>'
     )
     with browser.open(browser.write(bad), scripts=True) as visit:
         visit.page.add_script_tag(path=AXE)

@@ -1,5 +1,6 @@
 """The HTML view: one file without scripts or outside requests. Public name: `render`."""
 
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ def render(report: Report) -> str:
         orders=gallery.orders(report),
         plots=plots(report),
         prose=_prose,
+        remarks=origins.remarks(report.model),
         rules=RULES,
         source=source,
         style=Markup(style),  # noqa: S704  shipped with the package
@@ -52,8 +54,7 @@ def render(report: Report) -> str:
 
 def _prose(text: str) -> Markup:
     """A sentence of the catalogue, with what stands between backticks as code."""
-    pieces = enumerate(text.split("`"))
-    return Markup("").join(Markup("<code>{}</code>").format(piece) if at % 2 else options(piece) for at, piece in pieces)
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(options(text))))  # noqa: S704  `options` escapes
 
 
 def _chapters(found: Sequence[Finding]) -> tuple[Chapter, ...]:

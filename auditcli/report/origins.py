@@ -1,6 +1,7 @@
 """Where each fact about the model is known from, and the option that says otherwise.
 
-Public names: `Origin`, `Fact`, `facts`. A report gives its reasons in sentences; here they are sorted by who speaks.
+Public names: `Origin`, `Fact`, `facts`, `remarks`. A report gives its reasons in sentences; here they are sorted by
+who speaks.
 """
 
 import re
@@ -47,10 +48,18 @@ def facts(model: Model) -> tuple[Fact, ...]:
     return tuple(found.values())
 
 
+def remarks(model: Model) -> tuple[str, ...]:
+    """What the evidence says beside facts."""
+    return tuple(sentence for sentence in model.evidence if not _NOTED.fullmatch(sentence))
+
+
 def _assumptions(model: Model) -> Iterator[Fact]:
+    """What was assumed; images may have chosen it, or confirmed what was taken by default."""
+    confirmed = {(fact.what, fact.value): fact.why for fact in _noted(model) if fact.origin == "images"}
     for one in model.assumptions:
-        origin: Origin = "images" if _BY_IMAGES.match(one.why) else "assumed"
-        yield Fact(one.what, one.value, origin, one.why, one.flag, one.alternatives)
+        why = confirmed.get((one.what, one.value), one.why)
+        origin: Origin = "images" if _BY_IMAGES.match(why) else "assumed"
+        yield Fact(one.what, one.value, origin, why, one.flag, one.alternatives)
 
 
 def _statements(model: Model) -> Iterator[Fact]:

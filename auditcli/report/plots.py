@@ -74,9 +74,7 @@ def _similarities(report: Report) -> Plot | None:
         + ("." if controls else "; no controls."),
         caption="A leak moves the members to the right of the controls. Where the two lie on each other, nothing was "
         "found.",
-        legend=tuple(
-            Key(name, look, f"({number.count(len(values))})") for name, look, values in reversed(samples)
-        ),
+        legend=tuple(Key(name, look, f"({number.count(len(values))})") for name, look, values in reversed(samples)),
         columns=("Best SSIM", *(name.capitalize() for name, _, _ in reversed(samples))),
         rows=tuple(
             (name, *(number.score(find(values)) for _, _, values in reversed(samples)))

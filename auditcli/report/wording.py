@@ -96,7 +96,6 @@ ENDS = MappingProxyType(
 """What ended an attack or the audit."""
 
 
-
 class KindWords(NamedTuple):
     """How findings of one kind are spoken of together."""
 
@@ -106,7 +105,9 @@ class KindWords(NamedTuple):
 
 KINDS = MappingProxyType[Kind, KindWords](
     {
-        "leak": KindWords("Leaks", "What was found out about the model. The level of the verdict rests on these alone."),
+        "leak": KindWords(
+            "Leaks", "What was found out about the model. The level of the verdict rests on these alone."
+        ),
         "doubt": KindWords("Doubts", "What forbids or limits a conclusion."),
         "gap": KindWords("Gaps", "What was not looked at, or was assumed. A gap says what is not known."),
         "breach": KindWords("Breaches", "Demands of a policy that are not met."),
