@@ -21,6 +21,9 @@ LOOK = """() => {
   return {
     overflow: document.documentElement.scrollWidth - width,
     wide: wide.map(element => element.outerHTML.slice(0, 120)),
+    spilt: [...document.querySelectorAll("td, th, dt, dd, li, p, h1, h2, h3, h4, figcaption, summary")]
+      .filter(one => one.clientWidth && one.scrollWidth > one.clientWidth + 1 && !one.closest(".scroll, .stack thead"))
+      .map(one => one.outerHTML.slice(0, 120)),
     images: document.images.length,
     blank: [...document.images].filter(image => !image.naturalWidth).length,
   };

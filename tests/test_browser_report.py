@@ -34,7 +34,8 @@ def test_fits_and_is_whole(browser, files, name, scripts):
             visit.page.set_viewport_size({"width": width, "height": HEIGHTS[width]})
             visit.page.emulate_media(color_scheme=scheme)
             seen = visit.look()
-            assert seen == {"overflow": seen["overflow"], "wide": [], "images": pictures, "blank": 0}, (width, scheme)
+            assert seen["wide"] == seen["spilt"] == [], (width, scheme)
+            assert (seen["images"], seen["blank"]) == (pictures, 0)
             assert seen["overflow"] <= 0, (width, scheme)
     assert visit.asked == []
     assert visit.said == []
@@ -55,13 +56,14 @@ def test_verdict_and_budget_are_on_the_first_screen(browser, level):
 
 def test_the_guard_sees_what_it_looks_for(browser):
     bad = (
-        '<!doctype html><body><img src="http://example.invalid/a.png"><div style="width:2000px">wide</div>'
+        '<!doctype html><body><img src="http://example.invalid/a.png"><div style="width:2000px">wide</div><p style="width:9px">wordy'
         "<script>console.error('a complaint'); throw new Error('a failure')</script>"
     )
     with browser.open(browser.write(bad), scripts=True) as visit:
         seen = visit.look()
     assert seen["overflow"] > 0
     assert seen["wide"]
+    assert seen["spilt"]
     assert visit.asked == ["http://example.invalid/a.png"]
     assert {"error: a complaint", "a failure"} <= set(visit.said)
     assert seen["blank"] == 1
