@@ -56,7 +56,8 @@ def test_verdict_and_budget_are_on_the_first_screen(browser, level):
 
 def test_the_guard_sees_what_it_looks_for(browser):
     bad = (
-        '<!doctype html><body><img src="http://example.invalid/a.png"><div style="width:2000px">wide</div><p style="width:9px">wordy'
+        '<!doctype html><body><img src="http://example.invalid/a.png">'
+        '<div style="width:2000px">wide</div><p style="width:9px">wordy'
         "<script>console.error('a complaint'); throw new Error('a failure')</script>"
     )
     with browser.open(browser.write(bad), scripts=True) as visit:

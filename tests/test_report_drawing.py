@@ -25,6 +25,7 @@ from auditcli.report.drawing import (
 from auditcli.report.plots import LOOKS, plots
 
 unhurried = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+UNDRAWN = undrawn(example("low"))
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -102,22 +103,20 @@ def signals(count):
 
 
 def test_the_best_signals_are_told_apart_and_all_are_named():
-    roc = plots(undrawn(example("low")).model_copy(update={"membership": signals(12)}))[0]
+    roc = plots(UNDRAWN.model_copy(update={"membership": signals(12)}))[0]
     assert [key.name for key in roc.legend] == [f"signal {n}" for n in range(11, -1, -1)]
     assert [key.look for key in roc.legend[:LOOKS]] == [f"series-{n}" for n in range(1, LOOKS + 1)]
     assert {key.look for key in roc.legend[LOOKS:]} == {"series-other"}
     assert "thin and grey" in roc.caption
     assert len(roc.rows) == 12
     assert roc.drawing.lines[-1].look == "series-1"
-    assert (
-        "thin and grey" not in plots(undrawn(example("low")).model_copy(update={"membership": signals(6)}))[0].caption
-    )
+    assert "thin and grey" not in plots(UNDRAWN.model_copy(update={"membership": signals(6)}))[0].caption
 
 
 @unhurried
 @given(st.lists(FINITE, min_size=2, max_size=12))
 def test_no_objective_breaks_the_plot(objective):
-    report = undrawn(example("low"))
+    report = UNDRAWN
     trace = tuple(s.TracePoint(step=step, objective=value) for step, value in enumerate(objective))
     attack = report.attacks[0].model_copy(update={"trace": trace})
     plot = plots(report.model_copy(update={"attacks": (attack,)}))[0]

@@ -93,7 +93,7 @@ def orders(report: Report) -> tuple[Choice, ...]:
 
 def choices(shown: Sequence[Exhibit]) -> tuple[Choice, ...]:
     """The groups a reader can look at alone, the one shown at first first; each holds something, and not everything."""
-    names = {"first": "the first", "recovered": "recovered"}
+    names = {"first": "first by rank", "recovered": "recovered"}
     for exhibit in shown:
         attack, label = exhibit.groups[:2]
         names |= {attack: f"attack {exhibit.item.attack}", label: exhibit.item.label}
