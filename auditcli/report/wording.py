@@ -144,9 +144,18 @@ GLOSSARY = (
         "only what members score above controls counts.",
     ),
     Term(
+        "Attack", "A way to get training images back out of the weights, as somebody who holds the file could try it."
+    ),
+    Term("Membership signal", "A figure that tends to be higher for images the model was trained on than for others."),
+    Term(
         "SSIM",
         "Structural similarity of two images: 1 is identical, about 0 unrelated. "
         "Blurry averages can score high against anything, so it is never read without controls.",
+    ),
+    Term(
+        "Finding",
+        "One thing this audit found out (a leak), that limits what can be concluded (a doubt), or that it did not look "
+        "at (a gap). Its id, e.g. PA001, means the same in every report.",
     ),
     Term(
         "AUC",
@@ -170,5 +179,11 @@ GLOSSARY = (
     ),
     Term("Negative control", "The same comparison with guesses that never saw the weights. It must find nothing."),
     Term("Budget", "The time and the steps the audit was allowed. A larger budget can find more."),
+    Term(
+        "Objective",
+        "What an attack makes smaller step by step: how badly its guesses explain the weights. "
+        "It is compared with nothing but its own start.",
+    ),
+    Term("Restart", "One run of an attack from another random start. Chance rarely leads two of them to one picture."),
     Term("Agreement", "How alike the guesses of independent restarts are: 1 is the same picture, 0 unrelated."),
 )
