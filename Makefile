@@ -57,7 +57,8 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.torch
 	@touch $@
 
 # Both declare torchvision, whose wheel would not match this torch: onnx2torch does not need it, tests stub it for timm.
-$(VENV)/.developed: pyproject.toml $(VENV)/.torch
+$(VENV)/.developed: pyproject.toml tests/browser/package-lock.json $(VENV)/.torch
 	$(PIP) --editable '.[dev]'
 	$(PIP) --no-deps onnx2torch timm
+	if command -v npm >/dev/null; then npm ci --silent --prefix tests/browser; else echo "no npm: axe-core is skipped"; fi
 	@touch $@ $(VENV)/.installed

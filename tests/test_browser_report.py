@@ -1,93 +1,87 @@
 """The page in a real browser: it fits desk, tablet and phone, asks nobody for anything, and shows its pictures."""
 
-import html
-import json
-import re
-import shutil
-import subprocess
-from pathlib import Path
+from itertools import product
 
 import pytest
-from report_examples import example, hostile
+from chromium import HEIGHTS, running
+from report_examples import LEVELS, example, hostile
 
-from auditcli.report import render
-
-WIDTHS = (1280, 768, 390)
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
-    *(
-        "--hide-scrollbars",
-        "--disable-sync",
-        "--no-first-run",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
-        "--virtual-time-budget=2000",
-    ),
-)
-PROBE = """
-window.onload = () => {
-  const looks = [...document.querySelectorAll("iframe")].map(frame => {
-    const page = frame.contentDocument, width = page.documentElement.clientWidth;
-    page.querySelectorAll("details").forEach(part => part.open = true);
-    const wide = [...page.querySelectorAll("body *")].filter(element =>
-      element.getBoundingClientRect().right > width + 1 && !element.closest(".scroll, .skip, svg"));
-    return {
-      width, overflow: page.documentElement.scrollWidth - width, wide: wide.map(e => e.outerHTML.slice(0, 120)),
-      requests: frame.contentWindow.performance.getEntriesByType("resource").map(entry => entry.name)
-        .filter(name => !name.startsWith("data:")),
-      blank: [...page.images].filter(image => !image.naturalWidth).length, images: page.images.length,
-      sizes: [...page.images].map(image => image.getBoundingClientRect().width),
-      verdict: page.querySelector("h1") ? page.querySelector("h1").getBoundingClientRect().bottom : null,
-      why: page.querySelector(".why") ? page.querySelector(".why").getBoundingClientRect().top : null,
-    };
-  });
-  document.body.replaceChildren(document.createElement("pre"));
-  document.querySelector("pre").textContent = JSON.stringify(looks);
-};
-"""
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium in PATH")
+LONG = "<b>" + "W" * 300 + " --" + "a" * 300 + "\u202e -- |`"
+REPORTS = {
+    "critical": lambda: example("critical"),
+    "inconclusive": lambda: example("inconclusive"),
+    "hostile": lambda: hostile(LONG),
+}
 
 
-def look(page: str, directory: Path) -> list[dict[str, object]]:
-    """What the browser made of a page at each of the widths."""
-    frames = "".join(
-        f'<iframe width="{w}" height="900" style="border:0" srcdoc="{html.escape(page)}"></iframe>' for w in WIDTHS
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("pages")) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def files(browser):
+    return {name: browser.write(make()) for name, make in REPORTS.items()}
+
+
+@pytest.mark.parametrize("scripts", [False, True], ids=["scripts off", "scripts on"])
+@pytest.mark.parametrize("name", REPORTS)
+def test_fits_and_is_whole(browser, files, name, scripts):
+    pictures = len(REPORTS[name]().pictures)
+    with browser.open(files[name], scripts=scripts) as visit:
+        for width, scheme in product(HEIGHTS, ("light", "dark")):
+            visit.page.set_viewport_size({"width": width, "height": HEIGHTS[width]})
+            visit.page.emulate_media(color_scheme=scheme)
+            seen = visit.look()
+            assert seen["wide"] == seen["spilt"] == [], (width, scheme)
+            assert (seen["images"], seen["blank"]) == (pictures, 0)
+            assert seen["overflow"] <= 0, (width, scheme)
+    assert visit.asked == []
+    assert visit.said == []
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_verdict_and_budget_are_on_the_first_screen(browser, level):
+    with browser.open(browser.write(example(level))) as visit:
+        for width, height in HEIGHTS.items():
+            visit.page.set_viewport_size({"width": width, "height": height})
+            verdict, budget, why = visit.page.evaluate(
+                "() => ['h1', '.spent', '.why'].map(name => document.querySelector(name).getBoundingClientRect())"
+            )
+            assert verdict["bottom"] < budget["top"]
+            assert budget["bottom"] < 0.6 * height
+            assert why["top"] < height or width == 390
+
+
+def test_the_guard_sees_what_it_looks_for(browser):
+    bad = (
+        '<!doctype html><body><img src="http://example.invalid/a.png">'
+        '<div style="width:2000px">wide</div><p style="width:9px">wordy'
+        "<script>console.error('a complaint'); throw new Error('a failure')</script>"
     )
-    desk = directory / "desk.html"
-    desk.write_text(f"<!doctype html><meta charset='utf-8'><script>{PROBE}</script><body>{frames}", encoding="utf-8")
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={directory / 'profile'}", "--dump-dom", desk.as_uri()]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    return json.loads(html.unescape(re.search(r"<pre>(.*)</pre>", dom, re.DOTALL)[1]))
+    with browser.open(browser.write(bad), scripts=True) as visit:
+        seen = visit.look()
+    assert seen["overflow"] > 0
+    assert seen["wide"]
+    assert seen["spilt"]
+    assert visit.asked == ["http://example.invalid/a.png"]
+    assert {"error: a complaint", "a failure"} <= set(visit.said)
+    assert seen["blank"] == 1
 
 
-@pytest.mark.parametrize("level", ["critical", "inconclusive"])
-def test_fits_and_is_whole(level, tmp_path):
-    report = example(level)
-    seen = look(render(report, "html"), tmp_path)
-    assert [page["width"] for page in seen] == list(WIDTHS)
-    for page in seen:
-        assert page["overflow"] <= 0
-        assert page["wide"] == []
-        assert page["requests"] == []
-        assert page["blank"] == 0
-        assert page["images"] == len(report.pictures)
-        assert all(85 <= size <= 112 for size in page["sizes"])
-        assert page["verdict"] < 250
-    assert seen[0]["why"] < 800
-
-
-def test_no_name_breaks_the_page(tmp_path):
-    for page in look(render(hostile("<b>" + "W" * 300 + " --" + "a" * 300 + "\u202e -- |`"), "html"), tmp_path):
-        assert page["wide"] == []
-        assert page["overflow"] <= 0
-        assert page["requests"] == []
-
-
-def test_the_probe_sees_what_it_looks_for(tmp_path):
-    bad = '<!doctype html><body><img src="http://example.invalid/a.png"><div style="width:2000px">wide</div>'
-    for page in look(bad, tmp_path):
-        assert page["overflow"] > 0
-        assert page["wide"]
-        assert page["requests"] == ["http://example.invalid/a.png"]
-        assert page["blank"] == 1
+def test_paper_shows_what_a_screen_folds_away(browser, files):
+    with browser.open(files["critical"], scheme="dark") as visit:
+        visit.page.emulate_media(media="print", color_scheme="light")
+        shown = visit.page.evaluate(
+            """() => {
+              const seen = name => [...document.querySelectorAll(name)].filter(one => one.offsetHeight).length;
+              return {
+                exhibits: seen(".gallery > li"), settings: seen(".settings"), choosers: seen(".choosers, nav"),
+                members: seen(".sieve .tall tbody tr"), paper: getComputedStyle(document.body).backgroundColor,
+                cut: [...document.querySelectorAll(".tall")].filter(one => one.scrollHeight > one.clientHeight).length,
+              };
+            }"""
+        )
+    white = "rgb(255, 255, 255)"
+    assert shown == {"exhibits": 14, "settings": 1, "choosers": 0, "members": 40, "paper": white, "cut": 0}

@@ -1,19 +1,27 @@
 """The HTML page: no scripts, nothing from outside, everything escaped, and the words a signer needs."""
 
 import re
+from hashlib import sha256
 from html.parser import HTMLParser
+from io import BytesIO
+from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from report_examples import LEVELS, example, hostile, undrawn
 
 from auditcli.report import render
+from auditcli.report import schema as s
+from auditcli.report.findings import findings
 from auditcli.report.text import clean
 from auditcli.report.wording import LEVELS as WORDS
 from auditcli.resources import resource
 
 ATTACK = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7*7 }}&lt;\u202e"
+KINDS = ("reconstruction", "member", "control")
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
@@ -181,9 +189,58 @@ def test_audit_without_any_attack_renders():
 def test_many_members_do_not_swell_the_page():
     member = example("low").members[0]
     members = tuple(member.model_copy(update={"id": f"{n}.png"}) for n in range(1500))
-    text = Page(render(undrawn(example("low", members=members)), "html")).text
-    assert "990 more members" in text
-    assert "500 further members stand in report.json." in text
+    page = Page(render(undrawn(example("low", members=members)), "html"))
+    assert sum(name == "data-in" and value == "not-recovered" for name, value in page.attributes) == 1000
+    assert "500 further members stand in report.json." in page.text
+
+
+def test_a_large_report_stays_within_two_megabytes():
+    rng = Random(0)
+    noise = {f"gallery/{n:02}-{kind}.png": _noise(rng) for n in range(24) for kind in KINDS}
+    gallery = tuple(
+        s.GalleryItem(
+            rank=n + 1,
+            attack=f"attack {n % 3}",
+            label=f"class {n % 10}",
+            evidence="Restarts do not agree on it.",
+            agreement=n / 24,
+            ssim=1 - n / 24,
+            control_ssim=0.3,
+            member_id=f"members/a/long/name/{n:06}.png",
+            control_id=f"controls/a/long/name/{n:06}.png",
+            **{kind: _picture(noise, f"gallery/{n:02}-{kind}.png") for kind in KINDS},
+        )
+        for n in range(24)
+    )
+    low = example("low")
+    ssims = tuple(rng.random() for _ in range(1000))
+    points = tuple(s.TracePoint(step=n, objective=rng.random() + 0.1) for n in range(2000))
+    roc = tuple(s.RocPoint(fpr=n / 2000, tpr=n / 2000) for n in range(2001))
+    changes = {
+        "gallery": (),
+        "members": tuple(
+            low.members[0].model_copy(update={"id": f"members/a/long/name/{n:06}.png"}) for n in range(1000)
+        ),
+        "controls": low.controls.model_copy(update={"members_ssim": ssims, "controls_ssim": ssims, "n_controls": 1000}),
+        "attacks": tuple(low.attacks[0].model_copy(update={"name": f"attack {n}", "trace": points}) for n in range(3)),
+        "membership": tuple(
+            low.membership[0].model_copy(update={"signal": f"signal {n}", "roc": roc}) for n in range(12)
+        ),
+    }
+    report = example("low", **changes).model_copy(update={"gallery": gallery}).with_pictures(noise)
+    page = Page(render(report, "html"))
+    assert sum(tag[0] == "img" for tag in page.tags) == 72
+    assert len(render(report, "html").encode()) <= 2_000_000
+
+
+def _noise(rng: Random) -> bytes:
+    file = BytesIO()
+    Image.frombytes("RGB", (64, 64), rng.randbytes(64 * 64 * 3)).save(file, "PNG")
+    return file.getvalue()
+
+
+def _picture(pictures: dict[str, bytes], file: str) -> s.Picture:
+    return s.Picture(file=file, sha256=sha256(pictures[file]).hexdigest(), alt=file)
 
 
 @pytest.mark.parametrize("form", ["html", "md", "card"])
@@ -193,14 +250,67 @@ def test_the_word_safe_appears_nowhere(level, form):
     assert not re.search(r"\bsafe(ly|r|st|ty)?\b", text, re.IGNORECASE)
 
 
-def test_drawings_take_the_colours_of_the_page(pages):
-    drawings = re.findall(r'<div class="drawing".*?</div>', render(example("critical"), "html"), re.DOTALL)
+def test_drawings_take_the_colours_of_the_page():
+    drawings = re.findall(r'<svg class="drawing".*?</svg>', render(example("critical"), "html"), re.DOTALL)
     assert len(drawings) == 3
     for drawing in drawings:
-        assert "var(--series-1)" in drawing
-        assert "currentColor" in drawing
-        assert "#0102" not in drawing
-        assert "<style" not in drawing
+        assert 'class="series-1"' in drawing
+        assert "#" not in drawing
+        assert "style" not in drawing
+
+
+def test_every_drawing_is_there_in_words_and_figures(pages):
+    labels = [value for name, value in pages["critical"].attributes if name == "aria-label"]
+    for title in ("Similarity of members and controls", "Telling members from controls", "Objective over time"):
+        assert any(label.startswith(f"{title}. ") for label in labels)
+        assert f"{title}, in figures" in labels
+
+
+def test_findings_are_told_by_kind_and_under_their_ids(pages):
+    text = pages["critical"].text
+    assert text.index("Leaks") < text.index("PA001 Training images were individually recovered") < text.index("Gaps")
+    assert "Doubts" not in text
+    assert "What to do: Do not publish these weights." in text
+    assert "`" not in text
+    for level in LEVELS:
+        for finding in findings(example(level)):
+            assert clean(finding.text) in pages[level].text
+            assert finding.rule.meaning.replace("`", "") in pages[level].text
+            assert ("id", finding.id) in pages[level].attributes
+
+
+def test_a_reason_links_to_its_finding(pages):
+    for level in LEVELS:
+        links = {value for name, value in pages[level].attributes if name == "href"}
+        assert {f"#{reason.id}" for reason in example(level).verdict.reasons if reason.id} <= links
+
+
+def test_an_id_of_a_later_version_is_shown_and_leads_nowhere():
+    verdict = example("low").verdict
+    later = verdict.reasons[0].model_copy(update={"id": "PA999"})
+    page = Page(render(undrawn(example("low", verdict=verdict.model_copy(update={"reasons": (later,)}))), "html"))
+    assert "PA999" in page.text
+    assert ("href", "#PA999") not in page.attributes
+
+
+def test_what_was_tried_and_what_was_not_stands_beside_the_verdict(pages):
+    first = pages["none-detected"].text.partition("What was tried, and what was not")[0]
+    assert "3 attacks: kkt, span, noise" in first
+    assert "Not run○ deep_inversion" in first
+    assert "Failed✕ diffusion_prior, label_only" in first
+
+
+def test_headings_go_down_one_step_at_a_time(pages):
+    for page in pages.values():
+        levels = [int(tag[0][1]) for tag in page.tags if re.fullmatch(r"h[1-6]", tag[0])]
+        assert levels[0] == 1
+        assert levels.count(1) == 1
+        assert all(below <= above + 1 for above, below in pairwise(levels))
+
+
+def test_nothing_moves():
+    style = resource("templates", "report.css").read_text(encoding="utf-8")
+    assert not re.search(r"\b(animation|transition|scroll-behavior)\b", style)
 
 
 def luminance(colour: str) -> float:
@@ -219,7 +329,7 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_contrast_is_aa(level, dark):
     style = resource("templates", "report.css").read_text(encoding="utf-8")
-    day, night = style.split("@media (prefers-color-scheme: dark)")
+    day, night = style.split("@media screen and (prefers-color-scheme: dark)")
     part = night.split("\n}\n")[0] if dark else day
     blocks = dict(re.findall(r"(:root|\[data-level=\"[\w-]+\"\]) \{(.*?)\}", part, re.DOTALL))
     colours = dict(re.findall(r"--([\w-]+): (#\w{6})", blocks[":root"] + blocks[f'[data-level="{level}"]']))

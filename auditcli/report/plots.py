@@ -1,31 +1,22 @@
-"""The plots of the HTML report, as inline SVG that follows the page's colours. Public names: `Plot`, `plots`.
+"""The plots of the HTML report: what is drawn, what it says, and its figures for those who cannot see it.
 
-The drawings hold no string of the report: names stand in the legend, which the template writes and escapes. Equal
-reports give equal bytes.
+Public names: `Plot`, `Key`, `plots`. The template draws them as inline SVG in the colours of the page. A library for
+plots would do the same and take longer to import than the whole report takes to render.
 """
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from io import StringIO
 from itertools import pairwise
-from statistics import median
-from typing import TYPE_CHECKING, Any
-
-from markupsafe import Markup
+from math import isfinite
+from statistics import median, quantiles
 
 from auditcli.report import number
-from auditcli.report.schema import Report
+from auditcli.report.drawing import Drawing, Point, drawing, logarithmic, straight, thinned
+from auditcli.report.schema import Attack, Membership, Report
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-INK = "#010203"
-"""Stands for the colour of the text: the page says which it is, by day and by night."""
-SERIES = ("#010211", "#010212", "#010213", "#010214", "#010215", "#010216")
-"""Stand for the colours of the series; the page sets `--series-1` and so on."""
-DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
-MOST_POINTS = 400
+LOOKS = 6
+"""Lines that can be told apart, `series-1` and so on in the style sheet; a seventh would hide the others."""
+OTHER = "series-other"
 BINS = 32
 
 
@@ -34,19 +25,25 @@ class Key:
     """A line of a legend."""
 
     name: str
-    series: int
-    """Which colour and dashes, from 1."""
+    look: str
+    """Its class in the style sheet."""
+    value: str = ""
+    """A figure beside the name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A drawing and what it says, for those who cannot see it too."""
+    """A drawing, what it says, and a table of the figures it is made of."""
 
     title: str
-    svg: Markup
+    drawing: Drawing
     description: str
+    """In a sentence, what is to be seen."""
     caption: str
+    """How to read it."""
     legend: tuple[Key, ...]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 def plots(report: Report) -> tuple[Plot, ...]:
@@ -61,80 +58,134 @@ def _similarities(report: Report) -> Plot | None:
         return None
     low = min(0.0, *members, *controls)
     edges = [low + (1 - low) * step / BINS for step in range(BINS + 1)]
-
-    def draw(axes: "Axes") -> None:
-        axes.set_xlim(low, 1)
-        if controls:
-            axes.stairs(_shares(controls, edges), edges, fill=True, color=SERIES[1], alpha=0.35)
-            axes.stairs(_shares(controls, edges), edges, color=SERIES[1], linestyle=DASHES[1], linewidth=1.2)
-        axes.stairs(_shares(members, edges), edges, color=SERIES[0], linewidth=1.8)
-        axes.set_xlabel("best SSIM over all attacks")
-        axes.set_ylabel("share of images, %")
-        axes.set_ylim(bottom=0)
-
-    described = f"Members: {_spread(members)}. " + (f"Controls: {_spread(controls)}." if controls else "No controls.")
-    caption = (
-        "A leak moves the members to the right of the controls. Where the two lie on each other, nothing was found."
+    samples = [("controls", "series-2", controls)] if controls else []
+    samples.append(("members", "series-1", members))
+    stairs = [(look, _stairs(_shares(values, edges), edges)) for _, look, values in samples]
+    highest = max(share for _, points in stairs for _, share in points)
+    filled = [("filled", points) for look, points in stairs if look == "series-2"]
+    return Plot(
+        title="Similarity of members and controls",
+        drawing=drawing(
+            straight("best SSIM over all attacks", low, 1.0, "{:g}".format),
+            straight("share of images", 0.0, highest * 1.05, "{:g}%".format),
+            [*filled, *stairs],
+        ),
+        description="; ".join(f"{name}: {_spread(values)}" for name, _, values in reversed(samples))
+        + ("." if controls else "; no controls."),
+        caption="A leak moves the members to the right of the controls. Where the two lie on each other, nothing was "
+        "found.",
+        legend=tuple(Key(name, look, f"({number.count(len(values))})") for name, look, values in reversed(samples)),
+        columns=("Best SSIM", *(name.capitalize() for name, _, _ in reversed(samples))),
+        rows=tuple(
+            (name, *(number.score(find(values)) for _, _, values in reversed(samples)))
+            for name, find in (
+                ("lowest", min),
+                ("lower quarter", lambda values: _quarters(values)[0]),
+                ("median", median),
+                ("upper quarter", lambda values: _quarters(values)[2]),
+                ("highest", max),
+            )
+        ),
     )
-    legend = (Key(f"members ({len(members)})", 1), *((Key(f"controls ({len(controls)})", 2),) if controls else ()))
-    return Plot("Similarity of members and controls", _svg(draw, "ssim"), described, caption, legend)
 
 
 def _roc(report: Report) -> Plot | None:
-    signals = [signal for signal in report.membership if len(signal.roc) > 1][: len(SERIES)]
+    signals = sorted((signal for signal in report.membership if len(signal.roc) > 1), key=_auc, reverse=True)
     if not signals:
         return None
-    floor = 10 ** -len(str(max(signal.n_controls for signal in signals)))
-
-    def draw(axes: "Axes") -> None:
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.set_xlim(floor, 1)
-        axes.set_ylim(floor, 1.1)
-        axes.plot([floor, 1], [floor, 1], color=INK, linewidth=0.8, linestyle=":")
-        for index, signal in enumerate(signals):
-            points = _thinned([(max(point.fpr, floor), max(point.tpr, floor)) for point in signal.roc])
-            axes.plot(*zip(*points, strict=True), **_line(index))
-        axes.set_xlabel("false-positive rate")
-        axes.set_ylabel("true-positive rate")
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(lambda rate, _: number.percent(rate))
-
-    described = "; ".join(f"{signal.signal}: AUC {number.interval(signal.auc)}" for signal in signals) + "."
-    caption = "The further a curve lies above the dotted line of guessing, and the further to the left, the worse."
-    legend = tuple(Key(signal.signal, index) for index, signal in enumerate(signals, start=1))
-    return Plot("Telling members from controls", _svg(draw, "roc"), described, caption, legend)
+    decades = len(str(max(signal.n_controls for signal in signals)))
+    axes = [logarithmic(f"{name}-positive rate", decades) for name in ("false", "true")]
+    lines = [(_look(at), thinned([(p.fpr, p.tpr) for p in signal.roc])) for at, signal in enumerate(signals)]
+    guessing = [(axes[0].low, axes[0].low), (1.0, 1.0)]
+    others = (
+        f" The {LOOKS} with the highest AUC are told apart, the others are thin and grey."
+        if len(signals) > LOOKS
+        else ""
+    )
+    return Plot(
+        title="Telling members from controls",
+        # The best line is drawn last, over the others.
+        drawing=drawing(axes[0], axes[1], [("guessing", guessing), *reversed(lines)]),
+        description="; ".join(f"{signal.signal}: AUC {number.interval(signal.auc)}" for signal in signals) + ".",
+        caption="The further a curve lies above the dotted line of guessing, and the further to the left, the worse. "
+        f"The left edge stands for {100 * axes[0].low:g}% false alarms and fewer.{others}",
+        legend=tuple(
+            Key(signal.signal, _look(at), number.score(signal.auc.value if signal.auc else None))
+            for at, signal in enumerate(signals)
+        ),
+        columns=("Signal", "AUC", "at 1% false alarms", "at 10%"),
+        rows=tuple((signal.signal, number.interval(signal.auc), *_rates(signal)) for signal in signals),
+    )
 
 
 def _objectives(report: Report) -> Plot | None:
-    attacks = [attack for attack in report.attacks if len(attack.trace) > 1][: len(SERIES)]
+    attacks = [attack for attack in report.attacks if len(attack.trace) > 1]
     if not attacks:
         return None
-    relative = all(point.objective > 0 for attack in attacks for point in attack.trace)
-
-    def draw(axes: "Axes") -> None:
-        for index, attack in enumerate(attacks):
-            start = attack.trace[0].objective if relative else 1.0
-            points = _thinned([(point.step, point.objective / start) for point in attack.trace])
-            axes.plot(*zip(*points, strict=True), **_line(index))
-        axes.set_xlabel("step")
-        axes.set_ylabel("objective, relative to its start" if relative else "objective")
-        if relative:
-            axes.set_ylim(bottom=0)
-            axes.yaxis.set_major_formatter(lambda share, _: number.percent(share))
-
-    described = "; ".join(
-        f"{attack.name}: from {attack.trace[0].objective:.3g} to {attack.trace[-1].objective:.3g} "
-        f"in {number.count(attack.trace[-1].step)} steps"
-        for attack in attacks
+    relative = all(_ratios(attack) for attack in attacks)
+    lines = [
+        (_look(at), list(zip([p.step for p in attack.trace], _values(attack, relative), strict=True)))
+        for at, attack in enumerate(attacks)
+    ]
+    across, up = zip(*(point for _, points in lines for point in points), strict=True)
+    return Plot(
+        title="Objective over time",
+        drawing=drawing(
+            straight("step", min(across), max(across), "{:,g}".format),
+            straight("objective, relative to its start", 0.0, max(up), lambda share: f"{100 * share:g}%")
+            if relative
+            else straight("objective", min(up), max(up), "{:.3g}".format),
+            [(look, thinned(points)) for look, points in lines],
+        ),
+        description="; ".join(
+            f"{attack.name}: from {attack.trace[0].objective:.3g} to {attack.trace[-1].objective:.3g} "
+            f"in {number.count(attack.trace[-1].step)} steps"
+            for attack in attacks
+        )
+        + ".",
+        caption="A line that still falls at its end had more to find: a larger budget may recover more.",
+        legend=tuple(Key(attack.name, _look(at)) for at, attack in enumerate(attacks)),
+        columns=("Attack", "Step", "Objective"),
+        rows=tuple(
+            (attack.name, number.count(point.step), f"{point.objective:.4g}")
+            for attack in attacks
+            for point in (attack.trace[at * (len(attack.trace) - 1) // 4] for at in range(5))
+        ),
     )
-    caption = "A line that still falls at its end had more to find: a larger budget may recover more."
-    legend = tuple(Key(attack.name, index) for index, attack in enumerate(attacks, start=1))
-    return Plot("Objective over time", _svg(draw, "objective"), f"{described}.", caption, legend)
 
 
-def _line(index: int) -> dict[str, Any]:
-    return {"color": SERIES[index], "linestyle": DASHES[index % len(DASHES)], "linewidth": 1.8}
+def _look(at: int) -> str:
+    return f"series-{at + 1}" if at < LOOKS else OTHER
+
+
+def _auc(signal: Membership) -> float:
+    return signal.auc.value if signal.auc else 0.0
+
+
+def _rates(signal: Membership) -> tuple[str, str]:
+    rates = signal.tpr_at_fpr
+    if rates is None:
+        return "n/a", "n/a"
+    return number.rate_interval(rates.at_1_percent), number.rate_interval(rates.at_10_percent)
+
+
+def _values(attack: Attack, relative: bool) -> list[float]:
+    return _ratios(attack) if relative else [point.objective for point in attack.trace]
+
+
+def _ratios(attack: Attack) -> list[float]:
+    """The objective as a share of its start; empty where that says nothing."""
+    start = attack.trace[0].objective
+    if not all(point.objective > 0 for point in attack.trace):
+        return []
+    ratios = [point.objective / start for point in attack.trace]
+    return ratios if all(map(isfinite, ratios)) else []
+
+
+def _stairs(heights: Sequence[float], edges: Sequence[float]) -> list[Point]:
+    """The outline of bars that stand on the axis."""
+    tops = [(edge, height) for pair, height in zip(pairwise(edges), heights, strict=True) for edge in pair]
+    return [(edges[0], 0.0), *tops, (edges[-1], 0.0)]
 
 
 def _shares(values: Sequence[float], edges: Sequence[float]) -> list[float]:
@@ -148,55 +199,5 @@ def _spread(values: Sequence[float]) -> str:
     return f"median {number.score(median(values))}, highest {number.score(max(values))}"
 
 
-def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At most about `MOST_POINTS` of them, first and last included: the page stays small."""
-    step = -(-len(points) // MOST_POINTS)
-    return [*points[:-1:step], points[-1]]
-
-
-def _svg(draw: Callable[["Axes"], None], name: str) -> Markup:
-    """One drawing as an SVG element without scripts, styles, dates or outside names."""
-    import matplotlib as mpl  # slow to import, and only HTML needs it
-    from matplotlib.figure import Figure
-
-    quiet: dict[Any, Any] = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": name,
-        "font.size": 11,
-        "text.color": INK,
-        "axes.edgecolor": INK,
-        "axes.labelcolor": INK,
-        "xtick.color": INK,
-        "ytick.color": INK,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.linewidth": 0.6,
-        "axes.unicode_minus": False,
-    }
-    with mpl.rc_context():
-        mpl.rcdefaults()  # not those of the reader's matplotlibrc
-        mpl.rcParams.update(quiet)
-        figure = Figure(figsize=(4.6, 3.1), layout="constrained")
-        draw(figure.add_subplot())
-        text = StringIO()
-        figure.savefig(
-            text, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        )
-    return _inline(text.getvalue(), name)
-
-
-def _inline(document: str, name: str) -> Markup:
-    """The `<svg>` element of matplotlib's document, its colours the page's and its ids its own."""
-    element = document[document.index("<svg") :]
-    element = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", element, flags=re.DOTALL)
-    element = element.replace(INK, "currentColor")
-    for index, colour in enumerate(SERIES, start=1):
-        element = element.replace(colour, f"var(--series-{index})")
-    used = set(re.findall(r'(?:url\(|href=")#([\w.-]+)', element))
-
-    def own(match: re.Match[str]) -> str:
-        return f' id="{name}-{match[1]}"' if match[1] in used else ""
-
-    element = re.sub(r' id="([^"]*)"', own, element)
-    element = re.sub(r'(url\(|href=")#', rf"\1#{name}-", element)
-    return Markup(element)  # noqa: S704  matplotlib escapes its text, and none of it is the report's
+def _quarters(values: Sequence[float]) -> list[float]:
+    return quantiles(values, method="inclusive") if len(values) > 1 else [*values] * 3

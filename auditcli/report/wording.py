@@ -1,12 +1,14 @@
 """The words of the report: what each level, each status and each technical term means to the person who signs.
 
-Public names: `LEVELS`, `SCALE`, `STATUSES`, `ENDS`, `GLOSSARY`, `NOT_EMBEDDED`.
+Public names: `LEVELS`, `SCALE`, `STATUSES`, `ENDS`, `KINDS`, `ORIGINS`, `GLOSSARY`, `NOT_EMBEDDED`.
 """
 
 from types import MappingProxyType
 from typing import NamedTuple
 
+from auditcli.report.origins import Origin
 from auditcli.report.schema import LevelName
+from auditcli.rules import Kind
 
 
 class LevelWords(NamedTuple):
@@ -93,6 +95,45 @@ ENDS = MappingProxyType(
 )
 """What ended an attack or the audit."""
 
+
+class KindWords(NamedTuple):
+    """How findings of one kind are spoken of together."""
+
+    title: str
+    meaning: str
+
+
+KINDS = MappingProxyType[Kind, KindWords](
+    {
+        "leak": KindWords(
+            "Leaks", "What was found out about the model. The level of the verdict rests on these alone."
+        ),
+        "doubt": KindWords("Doubts", "What forbids or limits a conclusion."),
+        "gap": KindWords("Gaps", "What was not looked at, or was assumed. A gap says what is not known."),
+        "breach": KindWords("Breaches", "Demands of a policy that are not met."),
+    }
+)
+"""The kinds of findings in the order in which they are told."""
+
+
+class OriginWords(NamedTuple):
+    """How it is said where a fact about the model is known from."""
+
+    title: str
+    meaning: str
+
+
+ORIGINS = MappingProxyType[Origin, OriginWords](
+    {
+        "assumed": OriginWords("Assumed", "Nobody said it, and nothing shows it. A wrong assumption can hide a leak."),
+        "images": OriginWords("Images chose", "Of what would fit, it goes best with the images that were given."),
+        "user": OriginWords("The auditor said", "Stated on the command line of this audit."),
+        "file": OriginWords("The file says", "Stated by whoever made the model."),
+        "weights": OriginWords("The weights show", "Read off names, shapes and numbers of the weights."),
+    }
+)
+"""Where a fact is known from, the shakiest first."""
+
 NOT_EMBEDDED = "not embedded: run with --include-images"
 
 GLOSSARY = (
@@ -103,9 +144,18 @@ GLOSSARY = (
         "only what members score above controls counts.",
     ),
     Term(
+        "Attack", "A way to get training images back out of the weights, as somebody who holds the file could try it."
+    ),
+    Term("Membership signal", "A figure that tends to be higher for images the model was trained on than for others."),
+    Term(
         "SSIM",
         "Structural similarity of two images: 1 is identical, about 0 unrelated. "
         "Blurry averages can score high against anything, so it is never read without controls.",
+    ),
+    Term(
+        "Finding",
+        "One thing this audit found out (a leak), that limits what can be concluded (a doubt), or that it did not look "
+        "at (a gap). Its id, e.g. PA001, means the same in every report.",
     ),
     Term(
         "AUC",
@@ -129,5 +179,11 @@ GLOSSARY = (
     ),
     Term("Negative control", "The same comparison with guesses that never saw the weights. It must find nothing."),
     Term("Budget", "The time and the steps the audit was allowed. A larger budget can find more."),
+    Term(
+        "Objective",
+        "What an attack makes smaller step by step: how badly its guesses explain the weights. "
+        "It is compared with nothing but its own start.",
+    ),
+    Term("Restart", "One run of an attack from another random start. Chance rarely leads two of them to one picture."),
     Term("Agreement", "How alike the guesses of independent restarts are: 1 is the same picture, 0 unrelated."),
 )
