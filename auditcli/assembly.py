@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 RECOGNISABLE = 0.5
 """SSIM from which a reconstruction is counted as recognisable; descriptive, no verdict rests on it."""
+_LARGEST = 1e308
 _PACKAGES = ("numpy", "scipy", "safetensors", "onnx", "onnx2fx", "onnx2torch", "transformers")
 
 
@@ -111,7 +112,7 @@ def assemble(
         ),
         attacks=tuple(_attack(outcome, controls) for outcome in attacks),
         members=tuple(schema.Member(**asdict(finding)) for finding in findings.members),
-        membership=tuple(_signal(outcome) for outcome in signals),
+        membership=tuple(_signal(outcome, controls) for outcome in signals),
         evidence=None if evidence is None else schema.Evidence(**{**asdict(evidence), "test": _test(evidence.test)}),
         plan=schema.Plan(**asdict(prospect)),
         comparability=None if comparability is None else schema.Comparability(**asdict(comparability)),
@@ -186,7 +187,7 @@ def _ssim(members: Similarity, controls: Similarity | None) -> schema.Ssim:
     )
 
 
-def _signal(outcome: SignalOutcome) -> schema.Membership:
+def _signal(outcome: SignalOutcome, controls: Sample | None) -> schema.Membership:
     signal, finding = outcome.signal, outcome.finding
     return schema.Membership(
         signal=signal.name,
@@ -202,7 +203,22 @@ def _signal(outcome: SignalOutcome) -> schema.Membership:
         roc=tuple(schema.RocPoint(fpr=fpr, tpr=tpr) for fpr, tpr in finding.roc) if finding else (),
         exposed=tuple(schema.Exposure(**asdict(exposure)) for exposure in finding.exposed) if finding else (),
         named=finding.named if finding else 0,
+        scores=_scores(outcome, controls) if finding and controls else None,
     )
+
+
+def _scores(outcome: SignalOutcome, controls: Sample) -> schema.Scores:
+    places = {id: place for place, id in enumerate(controls.ids)}
+    return schema.Scores(
+        members=tuple(map(_rounded, outcome.members)),
+        controls=tuple(map(_rounded, outcome.controls)),
+        places=None if outcome.compared == controls.ids else tuple(places[id] for id in outcome.compared),
+    )
+
+
+def _rounded(score: float) -> float:
+    """To six digits; JSON has no infinity, so that becomes the largest number there is."""
+    return float(f"{max(-_LARGEST, min(_LARGEST, score)):.6g}")
 
 
 def _rates(finding: SignalFinding) -> schema.TprAtFpr:

@@ -48,7 +48,8 @@ MAY_IMPORT = {
         for stage in STAGES
     },
     "report": {"report", "types", "errors", "resources", "rules"},
-    "terminal": {"terminal", "report", "types", "errors"},
+    "comparison": {"comparison", "report", "scoring", "types", "errors", "resources"},
+    "terminal": {"terminal", "comparison", "report", "types", "errors"},
     "shorthand": {"errors"},
     "hypotheses": {"hypotheses", "families", "images", *BASE},
     "inspection": {"threads", "loading", "families", "hypotheses", "report", *BASE},
@@ -85,6 +86,7 @@ MAY_IMPORT = {
             "arguments",
             "auditing",
             "attacks",
+            "comparison",
             "describing",
             "destination",
             "inspection",

@@ -13,7 +13,7 @@ import typer
 from typer.main import get_command
 
 from auditcli import policy, terminal
-from auditcli.cli import attacks, card, describe, inspect, plan, render, scan, schema
+from auditcli.cli import attacks, card, compare, describe, inspect, plan, render, scan, schema
 from auditcli.errors import AuditError
 from auditcli.shorthand import DefaultToScan
 
@@ -25,6 +25,7 @@ COMMANDS: tuple[Callable[..., int], ...] = (
     plan.plan,
     render.render,
     card.card,
+    compare.compare,
     attacks.attacks,
     schema.schema,
 )

@@ -1,0 +1,76 @@
+"""Two audits side by side, in the terminal. Public names: `show_comparison`, `comparison_text`."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from auditcli.terminal._console import plain, show_list, table_of
+from auditcli.terminal._report import STYLES
+
+if TYPE_CHECKING:
+    from auditcli.comparison import Comparison
+    from auditcli.comparison.wording import Row
+
+_MOVED = {"less": "cyan", "more": "bold red"}
+_WIDTH = 120
+"""Of a file, which has none of its own."""
+
+
+def show_comparison(console: Console, comparison: Comparison) -> None:
+    """Print the outcome, what moved, what stands in the way, and the two audits.
+
+    Args:
+        console: On stdout.
+        comparison: What to show.
+    """
+    from auditcli.comparison import wording
+
+    words = wording.OUTCOMES[comparison.outcome]
+    style = STYLES[words.colour] if words.colour else "bold reverse"
+    console.print(Text.assemble((f" {words.word.upper()} ", style), " ", plain(comparison.sentence)))
+    show_list(console, "Mind", comparison.caveats)
+    rows = wording.rows(comparison)
+    if rows:
+        console.print()
+        console.print(_change_table([row for row in rows if row.difference]))
+        show_list(console, "Without a difference", [f"{row.name}: {row.moved}" for row in rows if not row.difference])
+    show_list(
+        console,
+        "May they be compared? " + _permission(comparison),
+        [f"{o.what}: {o.old} | {o.new}. {o.why}" for o in comparison.obstacles],
+    )
+    console.print()
+    console.print(_side_table(comparison))
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """The same as plain text, for a file."""
+    file = StringIO()
+    show_comparison(Console(file=file, width=_WIDTH, no_color=True, highlight=False), comparison)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+
+
+def _permission(comparison: Comparison) -> str:
+    return "No." if comparison.obstacles[:1] and comparison.obstacles[0].severity == "forbids" else "Yes, but:"
+
+
+def _change_table(rows: list[Row]) -> Table:
+    table = table_of("figure", "before", "after", "difference", "95% interval", "p", "beyond chance")
+    for row in rows:
+        moved = Text(row.moved if row.moved in _MOVED else "no", _MOVED.get(row.moved, ""))
+        table.add_row(Text(plain(row.name)), row.old, row.new, row.difference, row.interval, row.p or "-", moved)
+    return table
+
+
+def _side_table(comparison: Comparison) -> Table:
+    from auditcli.comparison import wording
+
+    table = table_of("audit", "before", "after")
+    for row in wording.sides(comparison):
+        table.add_row(row.name, Text(plain(row.old)), Text(plain(row.new)))
+    return table
