@@ -77,7 +77,7 @@ def _reconstruction(old: Report, new: Report) -> Iterator[Change]:
     else:
         yield _change("recovered", "Members recovered", reason=uncalibrated)
     sides = [([m.best_ssim for m in report.members], report.controls.controls_ssim) for report in (old, new)]
-    name = "Mean best SSIM of members" + (" above that of controls" if tested else "")
+    name = "Mean best SSIM, members" + (" above controls" if tested else "")
     yield _change("similarity", name, paired.means(*sides), reason=uncalibrated)
 
 
@@ -106,7 +106,7 @@ def _signal(old: Membership, new: Membership) -> Iterator[Change]:
     yield _change("auc", name, paired.areas(*sides), subject=old.signal)
     found = paired.rates(*sides, RATE)
     if found is not None:
-        yield _change("rate", f"Members that {old.signal} finds at 1% false alarms", found, subject=old.signal)
+        yield _change("rate", f"Found by {old.signal} at 1% false alarms", found, subject=old.signal)
 
 
 def _lacking(signal: Membership) -> str:

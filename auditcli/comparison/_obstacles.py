@@ -1,4 +1,7 @@
-"""What stands between two audits and a comparison of their models. Public names: `obstacles`, `forbidden`, `tried_more`."""
+"""What stands between two audits and a comparison of their models.
+
+Public names: `obstacles`, `forbidden`, `tried_more`, `DOUBTS`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from auditcli.comparison.schema import About, Effort, Obstacle
 from auditcli.report import number
 from auditcli.report.schema import Report
 
+DOUBTS = ("verdict", "audit", "order")
+"""Obstacles that are no difference of settings: what follows from them is said in full."""
 _PROFILES = ("quick", "standard", "deep")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import ceil
 
-from auditcli.comparison._obstacles import forbidden, tried_more
+from auditcli.comparison._obstacles import DOUBTS, forbidden, tried_more
 from auditcli.comparison.schema import About, Change, Obstacle, Outcome
 from auditcli.report import number
 
@@ -29,9 +29,7 @@ def outcome(changes: Sequence[Change], obstacles: Sequence[Obstacle]) -> Outcome
             return "less" if "less" in moved else "more"
 
 
-def sentence(
-    changes: Sequence[Change], obstacles: Sequence[Obstacle], *, n_members: int, same_model: bool
-) -> str:
+def sentence(changes: Sequence[Change], obstacles: Sequence[Obstacle], *, n_members: int, same_model: bool) -> str:
     """The answer in one or two sentences, with figures."""
     answer = outcome(changes, obstacles)
     less, more = ([change for change in changes if change.moved == way] for way in ("less", "more"))
@@ -43,8 +41,8 @@ def sentence(
             return f"No difference beyond chance was found{between}. {_undetected(changes, n_members)}"
         case "mixed":
             fell, rose = _figures(less, n_members), _figures(more, n_members)
-            head = "Two audits of one model" if same_model else "The new model leaks less in one way and more in another"
-            return f"{head}: down {fell}; up {rose}."
+            head = "The new audit of the same model found" if same_model else "The new model leaks"
+            return f"{head} less in one way and more in another. Down: {fell}. Up: {rose}."
         case _:
             return f"{_head(answer, less or more, obstacles, same_model)}: {_figures(less or more, n_members)}."
 
@@ -79,9 +77,15 @@ def _refusal(changes: Sequence[Change], obstacles: Sequence[Obstacle]) -> str:
     if not reasons:
         why = next((change.reason for change in changes if change.reason), "they have no figure in common")
         return f"These two reports cannot be compared: {why}."
-    shown = "; ".join(f"{o.what} differ ({o.old} against {o.new})" if o.old != o.new else f"no {o.what} were given" for o in reasons[:_FORBIDDING])
+    shown = "; ".join(_refused(obstacle) for obstacle in reasons[:_FORBIDDING])
     more = f"; and {len(reasons) - _FORBIDDING} more" if len(reasons) > _FORBIDDING else ""
     return f"These two reports cannot be compared: {shown}{more}. {reasons[0].why}"
+
+
+def _refused(obstacle: Obstacle) -> str:
+    if obstacle.old == obstacle.new:
+        return f"neither audit was given {obstacle.what}"
+    return f"other {obstacle.what} ({obstacle.old} before, {obstacle.new} after)"
 
 
 def _undetected(changes: Sequence[Change], n_members: int) -> str:
@@ -105,31 +109,29 @@ def _undetected(changes: Sequence[Change], n_members: int) -> str:
 
 def _figures(changes: Sequence[Change], n_members: int) -> str:
     """The largest changes in words, those of reconstruction first."""
-    ordered = sorted(changes, key=lambda c: (c.measure not in _RECONSTRUCTION, -abs(c.difference.value if c.difference else 0)))
+    ordered = sorted(changes, key=lambda c: (c.measure not in _RECONSTRUCTION, -abs((c.new or 0) - (c.old or 0))))
     rest = len(ordered) - _NAMED
     shown = ", ".join(_figure(change, n_members) for change in ordered[:_NAMED])
     return f"{shown}, and {number.count(rest, 'more figure')}" if rest > 0 else shown
 
 
 def _figure(change: Change, n_members: int) -> str:
-    assert change.old is not None and change.new is not None and change.adjusted_p is not None  # noqa: S101
-    claim = number.p_claim(change.adjusted_p)
+    old, new = change.old or 0.0, change.new or 0.0
+    claim = number.p_claim(1.0 if change.adjusted_p is None else change.adjusted_p)
     if change.measure == "recovered":
-        counts = (round(share * n_members) for share in (change.old, change.new))
-        return "members recovered from {} to {} of {} ({})".format(*counts, number.count(n_members), claim)
+        counts = f"{round(old * n_members)} to {round(new * n_members)} of {number.count(n_members)}"
+        return f"members recovered from {counts} ({claim})"
     name = change.name[0].lower() + change.name[1:] if change.measure == "similarity" else change.name
-    return f"{name} from {number.score(change.old)} to {number.score(change.new)} ({claim})"
+    return f"{name} from {number.score(old)} to {number.score(new)} ({claim})"
 
 
 def _caveats(changes: Sequence[Change], obstacles: Sequence[Obstacle], same_model: bool) -> Iterator[str]:
-    if same_model:
-        yield "Both audits are of the same file, so what differs is the audit: its seed, its budget, its version."
     for way, side in (("less", "old"), ("more", "new")):
         if explained_by_effort(changes, obstacles, way):
             other = "new" if side == "old" else "old"
             yield (
-                f"The {side} audit tried more than the {other} one ({_whats(obstacles, side)}): that {way} was recovered "
-                "may be the effort and not the model."
+                f"The {side} audit tried more than the {other} one ({_whats(obstacles, side)}): "
+                f"that {way} was recovered may be the effort and not the model."
             )
     efforts = tried_more(obstacles, "reconstruction")
     moved = {change.moved for change in changes if change.measure in _RECONSTRUCTION and change.moved}
@@ -142,9 +144,15 @@ def _caveats(changes: Sequence[Change], obstacles: Sequence[Obstacle], same_mode
         yield f"The {sides} audit tried more ({_whats(obstacles, *efforts)}), which may hide a difference."
     if missing := [o for o in obstacles if o.about == "membership" and o.effort == "old"]:
         yield f"What the new audit did not score may have moved too: {', '.join(o.old for o in missing)}."
-    others = [o.what for o in obstacles if o.severity == "weakens" and not o.effort]
-    if others:
-        yield f"The audits differ in more than the model: {', '.join(others)}."
+    others = [o for o in obstacles if o.severity == "weakens" and not o.effort]
+    yield from (o.why for o in others if o.what in DOUBTS)
+    if settings := [o.what for o in others if o.what not in DOUBTS]:
+        head = (
+            "Both audits are of one model and differ in" if same_model else "The audits differ in more than the model:"
+        )
+        yield f"{head} {', '.join(settings)}."
+    elif same_model:
+        yield "Both audits are of one model."
     if any(change.moved == "less" for change in changes):
         yield "A lower figure is not the absence of a leak."
 

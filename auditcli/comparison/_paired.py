@@ -58,8 +58,7 @@ def shares(old: Sequence[bool], new: Sequence[bool]) -> Difference:
         Exact McNemar test, and an interval that keeps a width where no member changed sides.
 
     Reference:
-        McNemar 1947, doi:10.1007/BF02295996. Newcombe 1998, doi:10.1002/(SICI)1097-0258(19981130)17:22<2635::AID-SIM954>3.0.CO;2-C,
-        method 10.
+        McNemar 1947, doi:10.1007/BF02295996; Newcombe 1998, Statistics in Medicine 17, 2635-2650, method 10.
     """
     x, y = np.asarray(old, dtype=bool), np.asarray(new, dtype=bool)
     n, lost, gained = len(x), int((x & ~y).sum()), int((~x & y).sum())
@@ -146,11 +145,12 @@ def rates(old: Pair, new: Pair, rate: float) -> Difference | None:
         rate: False-positive rate, in (0, 1).
 
     Returns:
-        A percentile interval over images drawn again, the same on both sides; None where k < 1 / rate - 1 controls
+        A percentile interval over images drawn again, the same on both sides, and at least as wide as the members
+        alone make it: a bootstrap has no width where a side finds none or all. None where k < 1 / rate - 1 controls
         cannot resolve the rate.
 
     Reference:
-        Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.
+        Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13; Newcombe 1998, as for `shares`.
     """
     sides = [tuple(np.asarray(part, dtype=np.float64) for part in side) for side in (old, new)]
     m, k = len(sides[0][0]), len(sides[0][1])
@@ -158,20 +158,22 @@ def rates(old: Pair, new: Pair, rate: float) -> Difference | None:
     if allowed < 0:
         return None
 
-    def found(members: Floats, controls: Floats) -> Floats:
+    def found(members: Floats, controls: Floats) -> NDArray[np.bool_]:
         threshold = np.partition(controls, k - 1 - allowed, axis=-1)[..., k - 1 - allowed, None]
-        return np.asarray((members > threshold).mean(axis=-1), dtype=np.float64)
+        return np.asarray(members > threshold)
 
-    observed = [float(found(members, controls)) for members, controls in sides]
     rng = np.random.default_rng(SEED)
     drawn = []
     for start in range(0, RESAMPLES, _STRIDE):
         count = min(_STRIDE, RESAMPLES - start)
         of_members, of_controls = rng.integers(m, size=(count, m)), rng.integers(k, size=(count, k))
-        first, second = (found(members[of_members], controls[of_controls]) for members, controls in sides)
+        first, second = (found(members[of_members], controls[of_controls]).mean(axis=-1) for members, controls in sides)
         drawn.append(second - first)
     low, high = np.quantile(np.concatenate(drawn), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Difference(*observed, Interval(observed[1] - observed[0], float(low), float(high)))
+    at_these = shares(*(found(members, controls).tolist() for members, controls in sides))
+    inner = at_these.interval
+    interval = Interval(inner.value, min(inner.low, float(low)), max(inner.high, float(high)))
+    return Difference(at_these.old, at_these.new, interval)
 
 
 def holm_adjusted(p_values: Sequence[float]) -> tuple[float, ...]:
@@ -232,5 +234,3 @@ def _phi(x: NDArray[np.bool_], y: NDArray[np.bool_]) -> float:
     scale = sqrt((a + b) * (c + d) * (a + c) * (b + d))
     product = a * d - b * c
     return (max(product - n / 2, 0.0) if product > 0 else product) / scale if scale else 0.0
-
-

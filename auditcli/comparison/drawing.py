@@ -1,5 +1,6 @@
-"""Where the marks of a comparison's plots stand; the templates draw them. Public names: `Bar`, `bar`, `span`, `Dot`, `dots`, `WIDTH`.
+"""Where the marks of a comparison's plots stand; the templates draw them.
 
+Public names: `Bar`, `bar`, `span`, `Dot`, `dots`, `WIDTH`.
 All places are in a drawing of `WIDTH` by `WIDTH` (dots) or `WIDTH` across (bars), the origin at the top left.
 """
 
@@ -41,8 +42,8 @@ def bar(change: Change, span: float) -> Bar | None:
     """The bar of a change; None where it has no difference."""
     if change.difference is None:
         return None
-    low, value, high = (_across(end, span) for end in (change.difference.low, change.difference.value, change.difference.high))
-    return Bar(low, value, high)
+    difference = change.difference
+    return Bar(*(_across(end, span) for end in (difference.low, difference.value, difference.high)))
 
 
 def dots(comparison: Comparison) -> tuple[Dot, ...]:

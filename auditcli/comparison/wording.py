@@ -1,5 +1,6 @@
-"""The words and figures of a comparison, the same in every view. Public names: `OUTCOMES`, `Row`, `rows`, `sides`, `recovered`, `NOTES`.
+"""The words and figures of a comparison, the same in every view.
 
+Public names: `OUTCOMES`, `NOTES`, `Row`, `main_rows`, `rate_rows`, `absences`, `sides`, `recovered`.
 All text is plain: the views escape it.
 """
 
@@ -31,12 +32,13 @@ class Row(NamedTuple):
     old: str
     new: str
     difference: str
-    """Sign and value; empty where none was measured."""
+    """Sign and value."""
     interval: str
     p: str
-    """Corrected for all tests."""
+    """Corrected for all tests; empty where there is none."""
     moved: str
-    """What is claimed, or why nothing is."""
+    """What is claimed."""
+    change: Change
 
 
 class SideRow(NamedTuple):
@@ -57,8 +59,6 @@ OUTCOMES = MappingProxyType[Outcome, OutcomeWords](
     }
 )
 
-_MOVED = MappingProxyType({"less": "less", "more": "more"})
-
 NOTES = (
     "The same members and controls stand on both sides, image by image, and every interval and test uses that.",
     "Intervals are at 95% confidence, each for itself. p-values are corrected for all tests of the table (Holm): the "
@@ -69,9 +69,23 @@ NOTES = (
 )
 
 
-def rows(comparison: Comparison) -> tuple[Row, ...]:
-    """The changes in words, in their order."""
-    return tuple(_row(change) for change in comparison.changes)
+def main_rows(comparison: Comparison) -> tuple[Row, ...]:
+    """The changes in words, in their order, without those of `rate_rows` and `absences`."""
+    return tuple(_row(c, comparison.n_members) for c in comparison.changes if c.measure != "rate" and c.difference)
+
+
+def rate_rows(comparison: Comparison) -> tuple[Row, ...]:
+    """The changes at a fixed false-positive rate, which have an interval and no test."""
+    return tuple(_row(c, comparison.n_members) for c in comparison.changes if c.measure == "rate")
+
+
+def absences(comparison: Comparison) -> tuple[str, ...]:
+    """What was not compared or not tested, a line a reason."""
+    reasons: dict[str, list[str]] = {}
+    for change in comparison.changes:
+        if change.reason:
+            reasons.setdefault(change.reason, []).append(change.name)
+    return tuple(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
 
 
 def sides(comparison: Comparison) -> tuple[SideRow, ...]:
@@ -90,42 +104,6 @@ def sides(comparison: Comparison) -> tuple[SideRow, ...]:
     )
 
 
-def _row(change: Change) -> Row:
-    difference = change.difference
-    return Row(
-        name=change.name,
-        old=_value(change, change.old),
-        new=_value(change, change.new),
-        difference=_signed(change, difference.value) if difference else "",
-        interval=f"{_signed(change, difference.low)} to {_signed(change, difference.high)}" if difference else "",
-        p=number.p_value(change.adjusted_p) if change.adjusted_p is not None else "",
-        moved=_claim(change),
-    )
-
-
-def _claim(change: Change) -> str:
-    if change.p_value is not None:
-        return _MOVED.get(change.moved, "no more than chance")
-    if change.reason:
-        return f"not tested: {change.reason}" if change.difference else f"not compared: {change.reason}"
-    return "not tested"
-
-
-def _in_percent(change: Change) -> bool:
-    return change.measure in ("recovered", "rate")
-
-
-def _value(change: Change, value: float | None) -> str:
-    if value is None:
-        return "n/a"
-    return number.percent(value) if _in_percent(change) else number.score(value)
-
-
-def _signed(change: Change, value: float) -> str:
-    """With its sign; shares in percentage points."""
-    return f"{100 * value:+.1f}" if _in_percent(change) else f"{value:+.3f}"
-
-
 def recovered(pair: Pair) -> str:
     """When a member was recovered."""
     match pair.old_recovered, pair.new_recovered:
@@ -137,3 +115,42 @@ def recovered(pair: Pair) -> str:
             return "after"
         case _:
             return "no"
+
+
+def _row(change: Change, n_members: int) -> Row:
+    difference, old, new = change.difference, change.old, change.new
+    return Row(
+        name=change.name,
+        old=_value(change, old, n_members),
+        new=_value(change, new, n_members),
+        difference=_signed(change, difference.value, n_members) if difference else "",
+        interval=" to ".join(_signed(change, end, n_members) for end in (difference.low, difference.high))
+        if difference
+        else "",
+        p=number.p_value(change.adjusted_p) if change.adjusted_p is not None else "",
+        moved=change.moved or "no",
+        change=change,
+    )
+
+
+def _value(change: Change, value: float | None, n_members: int) -> str:
+    if value is None:
+        return "n/a"
+    match change.measure:
+        case "recovered":
+            return f"{round(value * n_members)} of {number.count(n_members)}"
+        case "rate":
+            return number.percent(value)
+        case _:
+            return number.score(value)
+
+
+def _signed(change: Change, value: float, n_members: int) -> str:
+    """With its sign; members, percentage points, or as it is."""
+    match change.measure:
+        case "recovered":
+            return f"{value * n_members:+.1f}".replace(".0", "")
+        case "rate":
+            return f"{100 * value:+.1f}"
+        case _:
+            return f"{value:+.3f}".replace("-0.000", "+0.000")

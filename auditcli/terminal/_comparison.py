@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import StringIO
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from auditcli.comparison.wording import Row
 
 _MOVED = {"less": "cyan", "more": "bold red"}
+_SHORT = {"recovered": "recovered", "similarity": "best SSIM"}
 _WIDTH = 120
 """Of a file, which has none of its own."""
 
@@ -34,11 +36,17 @@ def show_comparison(console: Console, comparison: Comparison) -> None:
     style = STYLES[words.colour] if words.colour else "bold reverse"
     console.print(Text.assemble((f" {words.word.upper()} ", style), " ", plain(comparison.sentence)))
     show_list(console, "Mind", comparison.caveats)
-    rows = wording.rows(comparison)
-    if rows:
-        console.print()
-        console.print(_change_table([row for row in rows if row.difference]))
-        show_list(console, "Without a difference", [f"{row.name}: {row.moved}" for row in rows if not row.difference])
+    main = wording.main_rows(comparison)
+    tables = (
+        ("figure", [row for row in main if row.change.measure != "auc"]),
+        ("AUC", [row for row in main if row.change.measure == "auc"]),
+        ("at 1% FPR, points", wording.rate_rows(comparison)),
+    )
+    for title, rows in tables:
+        if rows:
+            console.print()
+            console.print(_change_table(title, rows))
+    show_list(console, "Not compared or not tested", wording.absences(comparison))
     show_list(
         console,
         "May they be compared? " + _permission(comparison),
@@ -59,11 +67,17 @@ def _permission(comparison: Comparison) -> str:
     return "No." if comparison.obstacles[:1] and comparison.obstacles[0].severity == "forbids" else "Yes, but:"
 
 
-def _change_table(rows: list[Row]) -> Table:
-    table = table_of("figure", "before", "after", "difference", "95% interval", "p", "beyond chance")
+def _change_table(title: str, rows: Sequence[Row]) -> Table:
+    tested = any(row.p for row in rows)
+    table = table_of(title, "before", "after", "change (95% interval)", *(("p", "moved") if tested else ()))
     for row in rows:
-        moved = Text(row.moved if row.moved in _MOVED else "no", _MOVED.get(row.moved, ""))
-        table.add_row(Text(plain(row.name)), row.old, row.new, row.difference, row.interval, row.p or "-", moved)
+        name = row.change.subject or _SHORT.get(row.change.measure, row.name)
+        claims = (row.p or "no test", Text(row.moved, _MOVED.get(row.moved, ""))) if tested else ()
+        table.add_row(
+            Text(plain(name)),
+            *(row.old, row.new, f"{row.difference} ({row.interval})"),
+            *claims,
+        )
     return table
 
 
