@@ -1,6 +1,6 @@
 """Before and after: one network trained to the end and stopped early on the same images, and what `compare` says.
 
-    python benchmarks/compare.py [--output DIR] [--steps 60]
+    python benchmarks/compare.py [--output DIR] [--steps 20]
 
 Both learn the 60 shipped members of Fashion-MNIST; the 400 shipped controls are what they are tested on and what the
 audits compare with. Expected: less was found in the network that was stopped early, no difference between two audits
@@ -60,7 +60,7 @@ def audited(model: Path, members: Path, controls: Path, *, seed: int) -> Report:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train both, audit each, the first twice, and print both comparisons."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=60, help="of the network that is stopped early")
+    parser.add_argument("--steps", type=int, default=20, help="of the network that is stopped early")
     parser.add_argument("--output", type=Path, help="folder for the models and the reports; kept nowhere unless given")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
