@@ -34,6 +34,7 @@ SHAPE = (1, 28, 28)
 
 def train(members: Sample, *, steps: int, seed: int = 0) -> nn.Module:
     """A perceptron 784-300-300-10 after so many steps of SGD with weight decay, all images in each."""
+    labels = torch.as_tensor(members.labels)
     torch.manual_seed(seed)
     layers = [nn.Linear(784, 300), nn.ReLU(), nn.Linear(300, 300), nn.ReLU(), nn.Linear(300, 10)]
     net = nn.Sequential(nn.Flatten(), *layers)
@@ -41,7 +42,7 @@ def train(members: Sample, *, steps: int, seed: int = 0) -> nn.Module:
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, [round(0.7 * WHOLE), round(0.9 * WHOLE)], gamma=0.2)
     for _ in range(steps):
         optimiser.zero_grad()
-        functional.cross_entropy(net((members.images - MEAN) / STD), members.labels).backward()
+        functional.cross_entropy(net((members.images - MEAN) / STD), labels).backward()
         optimiser.step()
         schedule.step()
     return net.eval()

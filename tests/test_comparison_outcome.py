@@ -20,7 +20,7 @@ def test_less_was_recovered():
     assert comparison.outcome == "less"
     assert comparison.sentence == (
         "The new model leaks less: members recovered from 14 to 1 of 60 (p = 0.0007), "
-        "mean best SSIM, members above controls from 0.151 to 0.023 (p = 0.0007)."
+        "mean best SSIM, members above controls from 0.151 to 0.023 (p = 0.0007). The verdict stays: critical."
     )
     assert comparison.caveats == ("A lower figure is not the absence of a leak.",)
     assert vars(comparison.crossings) == {"both": 1, "only_old": 13, "only_new": 0, "neither": 46}
@@ -60,7 +60,7 @@ def test_no_difference_says_how_large_a_one_may_be():
     members = -int(-max(abs(recovered.low), abs(recovered.high)) * 60 // 1)
     assert comparison.sentence == (
         f"No difference beyond chance was found. A true difference of up to {members} of 60 members recovered or "
-        f"{reach:.3f} in AUC cannot be excluded."
+        f"{reach:.3f} in AUC cannot be excluded. The verdict stays: critical."
     )
 
 
@@ -114,6 +114,7 @@ def test_effort_does_not_explain_a_signal():
 def test_levels(old, new, level):
     comparison = compare(before(verdict=leveled(old)), after(verdict=leveled(new)))
     assert comparison.level == level
+    assert ("The verdict stays: low." if old == new else "The verdict goes from ") in comparison.sentence
     assert comparison.worse == (level == "worse")
 
 

@@ -72,13 +72,13 @@ def _reconstruction(old: Report, new: Report) -> Iterator[Change]:
     tested = bool(old.controls.controls_ssim and new.controls.controls_ssim)
     uncalibrated = "" if tested else "without controls nothing says how near chance comes"
     if tested:
-        recovered = [[member.leaked for member in report.members] for report in (old, new)]
-        yield _change("recovered", "Members recovered", paired.shares(*recovered))
+        recovered = paired.shares([m.leaked for m in old.members], [m.leaked for m in new.members])
+        yield _change("recovered", "Members recovered", recovered)
     else:
         yield _change("recovered", "Members recovered", reason=uncalibrated)
-    sides = [([m.best_ssim for m in report.members], report.controls.controls_ssim) for report in (old, new)]
+    before, after = (([m.best_ssim for m in report.members], report.controls.controls_ssim) for report in (old, new))
     name = "Mean best SSIM, members" + (" above controls" if tested else "")
-    yield _change("similarity", name, paired.means(*sides), reason=uncalibrated)
+    yield _change("similarity", name, paired.means(before, after), reason=uncalibrated)
 
 
 def _membership(old: Report, new: Report) -> Iterator[Change]:
@@ -102,9 +102,9 @@ def _signal(old: Membership, new: Membership) -> Iterator[Change]:
         reason = f"the audits have {len(before.members)} members and {len(shared)} controls of it in common"
         yield _change("auc", name, subject=old.signal, reason=reason, values=(_auc(old), _auc(new)))
         return
-    sides = [(scores.members, [_by_place(scores)[place] for place in shared]) for scores in (before, after)]
-    yield _change("auc", name, paired.areas(*sides), subject=old.signal)
-    found = paired.rates(*sides, RATE)
+    first, second = ((part.members, [_by_place(part)[place] for place in shared]) for part in (before, after))
+    yield _change("auc", name, paired.areas(first, second), subject=old.signal)
+    found = paired.rates(first, second, RATE)
     if found is not None:
         yield _change("rate", f"Found by {old.signal} at 1% false alarms", found, subject=old.signal)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from auditcli.comparison import _changes
 from auditcli.comparison._obstacles import forbidden, obstacles, tried_more
 from auditcli.comparison._outcome import caveats, outcome, sentence
-from auditcli.comparison.schema import Change, Comparison, Obstacle, Side
+from auditcli.comparison.schema import Change, Comparison, LevelMove, Obstacle, Side
 from auditcli.errors import LoadError
 from auditcli.report import Report
-from auditcli.report.wording import SCALE
+from auditcli.report.wording import LEVELS, SCALE
 
 
 def compare(old: Report, new: Report) -> Comparison:
@@ -34,7 +34,7 @@ def compare(old: Report, new: Report) -> Comparison:
     n_members = new.controls.n_members
     return Comparison(
         outcome=outcome(changes, found),
-        sentence=sentence(changes, found, n_members=n_members, same_model=same_model),
+        sentence=sentence(changes, found, _words(old, new), n_members=n_members, same_model=same_model),
         caveats=caveats(changes, found, same_model=same_model),
         level=level,
         worse=paired and (level == "worse" or any(change.moved == "more" for change in changes)),
@@ -64,12 +64,18 @@ def _established(new: Report, changes: tuple[Change, ...], found: tuple[Obstacle
     )
 
 
-def _level(old: Report, new: Report) -> str:
+def _level(old: Report, new: Report) -> LevelMove:
     if old.verdict.level == new.verdict.level:
         return "same"
     if "inconclusive" in (old.verdict.level, new.verdict.level):
         return "unordered"
     return "worse" if SCALE.index(new.verdict.level) > SCALE.index(old.verdict.level) else "better"
+
+
+def _words(old: Report, new: Report) -> str:
+    """What became of the verdict."""
+    before, after = (LEVELS[report.verdict.level].word.lower() for report in (old, new))
+    return f"The verdict stays: {after}." if before == after else f"The verdict goes from {before} to {after}."
 
 
 def _side(report: Report) -> Side:

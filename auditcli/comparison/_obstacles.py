@@ -119,30 +119,30 @@ _DEMANDS = (
 
 def _unequal(old: Report, new: Report) -> Iterator[Obstacle]:
     for demand in _DEMANDS:
-        if demand.value(old) != demand.value(new):
-            yield _obstacle(demand.what, demand.value(old), demand.value(new), demand.why, demand.forbids, demand.about)
+        values = demand.value(old), demand.value(new)
+        if values[0] != values[1]:
+            yield _obstacle(demand.what, values, demand.why, forbids=demand.forbids, about=demand.about)
     definitions = _definition(old), _definition(new)
     if all(definitions) and definitions[0] != definitions[1]:
-        yield _obstacle("definition of SSIM", *definitions, "The numbers mean different things.", forbids=True)
+        yield _obstacle("definition of SSIM", definitions, "The numbers mean different things.", forbids=True)
     if not (old.controls.n_members or new.controls.n_members):
-        yield _obstacle(
-            "members", "none", "none", "Without training images there is nothing to compare one by one.", forbids=True
-        )
+        why = "Without training images there is nothing to compare one by one."
+        yield _obstacle("members", ("none", "none"), why, forbids=True)
 
 
 def _names(old: Report, new: Report) -> Iterator[Obstacle]:
     """Members are paired by their place; their names say whether that is right, unless one side has other names."""
-    names = tuple(tuple(member.id for member in report.members) for report in (old, new))
-    if not all(names) or names[0] == names[1]:
+    before, after = ([member.id for member in report.members] for report in (old, new))
+    if not (before and after) or before == after:
         return
-    renamed = len(names[0]) == len(names[1]) and not set(names[0]) & set(names[1])
-    first = next((pair for pair in zip(*names, strict=False) if pair[0] != pair[1]), ("fewer", "fewer"))
+    renamed = len(before) == len(after) and not set(before) & set(after)
+    first = next((pair for pair in zip(before, after, strict=False) if pair[0] != pair[1]), ("fewer", "fewer"))
     why = (
         "One report hides them; members are paired by their place in the same sample."
         if renamed
         else "The same place holds another image."
     )
-    yield _obstacle("names of members", *first, why, forbids=not renamed)
+    yield _obstacle("names of members", first, why, forbids=not renamed)
 
 
 def _efforts(old: Report, new: Report) -> Iterator[Obstacle]:
@@ -156,7 +156,7 @@ def _efforts(old: Report, new: Report) -> Iterator[Obstacle]:
     if not all(whole):
         yield from _effort("budget", budgets, seconds)
     elif seconds[0] != seconds[1]:
-        yield _obstacle("budget", *budgets, "Neither audit was ended by its clock, so both had time enough.")
+        yield _obstacle("budget", budgets, "Neither audit was ended by its clock, so both had time enough.")
     done = [not report.interrupted for report in sides]
     yield from _effort("interruption", ["none" if one else "interrupted" for one in done], done, about="everything")
     attacks = [{a.name for a in report.attacks if a.status == "scored" and not a.negative_control} for report in sides]
@@ -170,40 +170,48 @@ def _effort(
 ) -> Iterator[Obstacle]:
     if amounts[0] != amounts[1]:
         side: Effort = "old" if amounts[0] > amounts[1] else "new"
-        yield _obstacle(what, *words, f"The {side} audit tried more.", about=about, effort=side)
+        yield _obstacle(what, words, f"The {side} audit tried more.", about=about, effort=side)
 
 
 def _missing(what: str, names: Sequence[set[str]], about: About) -> Iterator[Obstacle]:
-    old, new = (_listed(here - there) for here, there in (names, reversed(names)))
+    old, new = (_listed(here - there) for here, there in ((names[0], names[1]), (names[1], names[0])))
     if old:
-        yield _obstacle(what, old, "not scored", "Only the old audit tried that.", about=about, effort="old")
+        yield _obstacle(what, (old, "not scored"), "Only the old audit tried that.", about=about, effort="old")
     if new:
-        yield _obstacle(what, "not scored", new, "Only the new audit tried that.", about=about, effort="new")
+        yield _obstacle(what, ("not scored", new), "Only the new audit tried that.", about=about, effort="new")
 
 
 def _doubts(old: Report, new: Report) -> Iterator[Obstacle]:
-    levels = [report.verdict.level for report in (old, new)]
+    levels = (old.verdict.level, new.verdict.level)
     if "inconclusive" in levels:
-        yield _obstacle("verdict", *levels, "An inconclusive audit gives reasons not to rely on its figures.")
+        yield _obstacle("verdict", levels, "An inconclusive audit gives reasons not to rely on its figures.")
     if old.manifest.started == new.manifest.started and old.model.sha256 == new.model.sha256:
-        moment = f"{old.manifest.started:%Y-%m-%d %H:%M:%S}"
-        yield _obstacle("audit", moment, moment, "Both are the same audit, so nothing can differ.")
+        moment = number.moment(old.manifest.started)
+        yield _obstacle("audit", (moment, moment), "Both are the same audit, so nothing can differ.")
     elif old.manifest.started > new.manifest.finished:
-        moments = (f"{report.manifest.finished:%Y-%m-%d %H:%M}" for report in (old, new))
-        yield _obstacle("order", *moments, "The old audit was made after the new one: are they swapped?")
+        moments = [number.moment(report.manifest.finished) for report in (old, new)]
+        yield _obstacle("order", moments, "The old audit was made after the new one: are they swapped?")
 
 
 def _obstacle(
     what: str,
-    old: str,
-    new: str,
+    values: Sequence[str],
     why: str,
+    *,
     forbids: bool = False,
     about: About = "everything",
     effort: Effort = "",
 ) -> Obstacle:
-    severity = "forbids" if forbids else "weakens"
-    return Obstacle(what=what, severity=severity, old=old, new=new, why=why, about=about, effort=effort)
+    """The difference between what stands on the old side and on the new one."""
+    return Obstacle(
+        what=what,
+        severity="forbids" if forbids else "weakens",
+        old=values[0],
+        new=values[1],
+        why=why,
+        about=about,
+        effort=effort,
+    )
 
 
 def _listed(names: Iterable[str]) -> str:

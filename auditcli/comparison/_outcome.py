@@ -29,22 +29,32 @@ def outcome(changes: Sequence[Change], obstacles: Sequence[Obstacle]) -> Outcome
             return "less" if "less" in moved else "more"
 
 
-def sentence(changes: Sequence[Change], obstacles: Sequence[Obstacle], *, n_members: int, same_model: bool) -> str:
-    """The answer in one or two sentences, with figures."""
+def sentence(
+    changes: Sequence[Change], obstacles: Sequence[Obstacle], verdict: str, *, n_members: int, same_model: bool
+) -> str:
+    """The answer in a few sentences, with figures.
+
+    Args:
+        changes: What was compared.
+        obstacles: What stands in the way.
+        verdict: What became of the verdict, in a sentence.
+        n_members: Members on both sides.
+        same_model: Both audits are of one file.
+    """
     answer = outcome(changes, obstacles)
-    less, more = ([change for change in changes if change.moved == way] for way in ("less", "more"))
+    fell, rose = (_figures([c for c in changes if c.moved == way], n_members) for way in ("less", "more"))
     match answer:
         case "not-comparable":
             return _refusal(changes, obstacles)
         case "no-difference":
             between = " between two audits of one model" if same_model else ""
-            return f"No difference beyond chance was found{between}. {_undetected(changes, n_members)}"
+            undetected = _undetected(changes, n_members)
+            return f"No difference beyond chance was found{between}. {undetected} {verdict}"
         case "mixed":
-            fell, rose = _figures(less, n_members), _figures(more, n_members)
             head = "The new audit of the same model found" if same_model else "The new model leaks"
-            return f"{head} less in one way and more in another. Down: {fell}. Up: {rose}."
+            return f"{head} less in one way and more in another. Down: {fell}. Up: {rose}. {verdict}"
         case _:
-            return f"{_head(answer, less or more, obstacles, same_model)}: {_figures(less or more, n_members)}."
+            return f"{_head(answer, changes, obstacles, same_model)}: {fell or rose}. {verdict}"
 
 
 def caveats(changes: Sequence[Change], obstacles: Sequence[Obstacle], *, same_model: bool) -> tuple[str, ...]:
@@ -62,11 +72,11 @@ def explained_by_effort(changes: Sequence[Change], obstacles: Sequence[Obstacle]
     )
 
 
-def _head(answer: Outcome, moved: Sequence[Change], obstacles: Sequence[Obstacle], same_model: bool) -> str:
+def _head(answer: Outcome, changes: Sequence[Change], obstacles: Sequence[Obstacle], same_model: bool) -> str:
     if same_model:
         return f"The new audit of the same model found {answer}"
-    only_reconstruction = all(change.measure in _RECONSTRUCTION for change in moved)
-    if only_reconstruction and explained_by_effort(moved, obstacles, answer):
+    only_reconstruction = all(change.measure in _RECONSTRUCTION for change in changes if change.moved)
+    if only_reconstruction and explained_by_effort(changes, obstacles, answer):
         effort = "less" if answer == "less" else "more"
         return f"{answer.capitalize()} was recovered from the new model, by an audit that tried {effort}"
     return f"The new model leaks {answer}"

@@ -84,22 +84,25 @@ def means(old: Pair, new: Pair) -> Difference:
     Reference:
         Efron 1987, doi:10.1080/01621459.1987.10478410; Welch 1947, doi:10.1093/biomet/34.1-2.28.
     """
-    sides = [tuple(np.asarray(part, dtype=np.float64) for part in side) for side in (old, new)]
-    moved = tuple(after - before for before, after in zip(*sides, strict=True) if len(after))
-    observed = [_above(*(part for part in side if len(part))) for side in sides]
-    value = observed[1] - observed[0]
+    before, after = _arrays(old), _arrays(new)
+    moved = tuple(y - x for x, y in zip(before, after, strict=True) if len(x))
+    first, second = (float(_above(x, y if len(y) else 0.0)) for x, y in (before, after))
+    value = second - first
     if all(np.ptp(part) < _NOTHING for part in moved):
-        return Difference(*observed, Interval(value, value, value))
+        return Difference(first, second, Interval(value, value, value))
     rng = np.random.default_rng(SEED)
     drawn = bootstrap(moved, _above, n_resamples=RESAMPLES, batch=_STRIDE, confidence_level=CONFIDENCE, rng=rng)
-    interval = Interval(value, *(float(bound) for bound in drawn.confidence_interval))
+    low, high = (float(bound) for bound in drawn.confidence_interval)
+    interval = Interval(value, low, high)
     if len(moved) == 1:
-        return Difference(*observed, interval)
-    return Difference(*observed, interval, "Welch's test", float(ttest_ind(*moved, equal_var=False).pvalue))
+        return Difference(first, second, interval)
+    p_value = float(ttest_ind(*moved, equal_var=False).pvalue)
+    return Difference(first, second, interval, "Welch's test", p_value)
 
 
-def _above(members: Floats, controls: Floats | None = None, axis: int = -1) -> Any:
-    return members.mean(axis=axis) - (0.0 if controls is None else controls.mean(axis=axis))
+def _above(members: Any, controls: Any = 0.0, axis: int = -1) -> Any:
+    """Means of the members, above those of the controls where there are any."""
+    return members.mean(axis=axis) - np.mean(controls, axis=axis if np.ndim(controls) else None)
 
 
 def areas(old: Pair, new: Pair) -> Difference:
@@ -122,15 +125,15 @@ def areas(old: Pair, new: Pair) -> Difference:
         DeLong et al. 1988, doi:10.2307/2531595, by ranks as Sun and Xu 2014, doi:10.1109/LSP.2014.2337313;
         Zou and Donner 2008, doi:10.1002/sim.3095, for the interval.
     """
-    single = tuple(auc_interval(*side, confidence=CONFIDENCE) for side in (old, new))
+    before, after = (auc_interval(*side, confidence=CONFIDENCE) for side in (old, new))
     covariance = _covariance(old, new)
     spread = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     scale = sqrt(covariance[0, 0] * covariance[1, 1])
     correlation = float(np.clip(covariance[0, 1] / scale, -1, 1)) if scale > 0 else 0.0
-    moved = single[1].value - single[0].value
-    p_value = 1.0 if abs(moved) < _NOTHING else float(2 * norm.sf(abs(moved) / sqrt(max(spread, _NOTHING))))
-    interval = _square_and_add(*single, correlation)
-    return Difference(single[0].value, single[1].value, interval, "DeLong's test for paired areas", p_value)
+    moved = abs(after.value - before.value)
+    p_value = 1.0 if moved < _NOTHING else float(2 * norm.sf(moved / sqrt(max(spread, _NOTHING))))
+    interval = _square_and_add(before, after, correlation)
+    return Difference(before.value, after.value, interval, "DeLong's test for paired areas", p_value)
 
 
 def rates(old: Pair, new: Pair, rate: float) -> Difference | None:
@@ -152,28 +155,26 @@ def rates(old: Pair, new: Pair, rate: float) -> Difference | None:
     Reference:
         Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13; Newcombe 1998, as for `shares`.
     """
-    sides = [tuple(np.asarray(part, dtype=np.float64) for part in side) for side in (old, new)]
-    m, k = len(sides[0][0]), len(sides[0][1])
+    before, after = _arrays(old), _arrays(new)
+    m, k = len(before[0]), len(before[1])
     allowed = int(rate * (k + 1) * (1 + 1e-9)) - 1
     if allowed < 0:
         return None
 
-    def found(members: Floats, controls: Floats) -> NDArray[np.bool_]:
-        threshold = np.partition(controls, k - 1 - allowed, axis=-1)[..., k - 1 - allowed, None]
-        return np.asarray(members > threshold)
+    def found(side: tuple[Floats, Floats], i: Any = slice(None), j: Any = slice(None)) -> NDArray[np.bool_]:
+        threshold = np.partition(side[1][j], k - 1 - allowed, axis=-1)[..., k - 1 - allowed, None]
+        return np.asarray(side[0][i] > threshold)
 
-    rng = np.random.default_rng(SEED)
-    drawn = []
+    rng, moved = np.random.default_rng(SEED), []
     for start in range(0, RESAMPLES, _STRIDE):
         count = min(_STRIDE, RESAMPLES - start)
-        of_members, of_controls = rng.integers(m, size=(count, m)), rng.integers(k, size=(count, k))
-        first, second = (found(members[of_members], controls[of_controls]).mean(axis=-1) for members, controls in sides)
-        drawn.append(second - first)
-    low, high = np.quantile(np.concatenate(drawn), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    at_these = shares(*(found(members, controls).tolist() for members, controls in sides))
-    inner = at_these.interval
+        i, j = rng.integers(m, size=(count, m)), rng.integers(k, size=(count, k))
+        moved.append(found(after, i, j).mean(axis=-1) - found(before, i, j).mean(axis=-1))
+    low, high = np.quantile(np.concatenate(moved), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    seen = shares(found(before).tolist(), found(after).tolist())
+    inner = seen.interval
     interval = Interval(inner.value, min(inner.low, float(low)), max(inner.high, float(high)))
-    return Difference(at_these.old, at_these.new, interval)
+    return Difference(seen.old, seen.new, interval)
 
 
 def holm_adjusted(p_values: Sequence[float]) -> tuple[float, ...]:
@@ -195,9 +196,13 @@ def holm_adjusted(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(adjusted)
 
 
+def _arrays(side: Pair) -> tuple[Floats, Floats]:
+    return np.asarray(side[0], dtype=np.float64), np.asarray(side[1], dtype=np.float64)
+
+
 def _covariance(old: Pair, new: Pair) -> Floats:
     """DeLong's covariance (2, 2) of the two areas, from the placements of each image in the other sample."""
-    placed = [_placements(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)) for x, y in (old, new)]
+    placed = [_placements(*_arrays(side)) for side in (old, new)]
     parts = zip(*placed, strict=True)
     return np.asarray(sum(np.cov(np.stack(both)) / len(both[0]) for both in parts), dtype=np.float64)
 

@@ -6,6 +6,7 @@ All places are in a drawing of `WIDTH` by `WIDTH` (dots) or `WIDTH` across (bars
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from auditcli.comparison.schema import Change, Comparison, Pair
@@ -32,9 +33,9 @@ class Dot(NamedTuple):
     """`both`, `only-old`, `only-new` or `neither`, as it was recovered."""
 
 
-def span(comparison: Comparison) -> float:
-    """The largest difference the axis of the bars shows, either way."""
-    ends = [abs(end) for c in comparison.changes if c.difference for end in (c.difference.low, c.difference.high)]
+def span(changes: Iterable[Change]) -> float:
+    """The largest difference, either way, that the axis of their bars shows."""
+    ends = [abs(end) for c in changes if c.difference for end in (c.difference.low, c.difference.high)]
     return next((span for span in _SPANS if span >= max(ends, default=0.0)), 1.0)
 
 
@@ -49,7 +50,7 @@ def bar(change: Change, span: float) -> Bar | None:
 def dots(comparison: Comparison) -> tuple[Dot, ...]:
     """A dot a member, those of the most common kind first, so that the others lie on top."""
     kinds = ("neither", "both", "only-old", "only-new")
-    found = [Dot(*(_place(x) for x in (pair.old_ssim, 1 - pair.new_ssim)), _kind(pair)) for pair in comparison.pairs]
+    found = [Dot(_place(pair.old_ssim), _place(1 - pair.new_ssim), _kind(pair)) for pair in comparison.pairs]
     return tuple(sorted(found, key=lambda dot: kinds.index(dot.kind)))
 
 

@@ -17,6 +17,7 @@ COMPARISON_VERSION: Final = "1.0"
 Effort = Literal["old", "new", ""]
 Outcome = Literal["less", "more", "mixed", "no-difference", "not-comparable"]
 Measure = Literal["recovered", "similarity", "auc", "rate"]
+LevelMove = Literal["better", "worse", "same", "unordered"]
 About = Literal["everything", "reconstruction", "membership"]
 
 
@@ -91,9 +92,7 @@ class Comparison(Part):
     outcome: Outcome
     sentence: str = Field(description="The outcome in words.")
     caveats: tuple[str, ...] = Field(description="What limits the sentence.")
-    level: Literal["better", "worse", "same", "unordered"] = Field(
-        description="Of the new verdict against the old; `unordered` where one is inconclusive."
-    )
+    level: LevelMove = Field(description="Of the new verdict against the old; `unordered` where one is inconclusive.")
     worse: bool = Field(description="A figure is worse beyond chance, or the level is.")
     established: bool = Field(description="Whether the new audit could have shown that it is worse.")
     same_model: bool = Field(description="Both audits are of one file: what differs is the audit.")

@@ -128,7 +128,7 @@ def _row(change: Change, n_members: int) -> Row:
         if difference
         else "",
         p=number.p_value(change.adjusted_p) if change.adjusted_p is not None else "",
-        moved=change.moved or "no",
+        moved=change.moved or ("no" if change.p_value is not None else "not tested"),
         change=change,
     )
 

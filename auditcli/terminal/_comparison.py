@@ -15,6 +15,7 @@ from auditcli.terminal._report import STYLES
 
 if TYPE_CHECKING:
     from auditcli.comparison import Comparison
+    from auditcli.comparison.schema import Obstacle
     from auditcli.comparison.wording import Row
 
 _MOVED = {"less": "cyan", "more": "bold red"}
@@ -47,11 +48,7 @@ def show_comparison(console: Console, comparison: Comparison) -> None:
             console.print()
             console.print(_change_table(title, rows))
     show_list(console, "Not compared or not tested", wording.absences(comparison))
-    show_list(
-        console,
-        "May they be compared? " + _permission(comparison),
-        [f"{o.what}: {o.old} | {o.new}. {o.why}" for o in comparison.obstacles],
-    )
+    show_list(console, "May they be compared?", [_permission(comparison), *map(_obstacle_line, comparison.obstacles)])
     console.print()
     console.print(_side_table(comparison))
 
@@ -64,7 +61,13 @@ def comparison_text(comparison: Comparison) -> str:
 
 
 def _permission(comparison: Comparison) -> str:
-    return "No." if comparison.obstacles[:1] and comparison.obstacles[0].severity == "forbids" else "Yes, but:"
+    if not comparison.obstacles:
+        return "Yes: images, definitions, budget, settings and version are the same on both sides."
+    return "No." if comparison.obstacles[0].severity == "forbids" else "Yes, with this in mind:"
+
+
+def _obstacle_line(obstacle: Obstacle) -> str:
+    return f"{obstacle.what}: {obstacle.old} before, {obstacle.new} after. {obstacle.why}"
 
 
 def _change_table(title: str, rows: Sequence[Row]) -> Table:
