@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from scipy.stats import rankdata
 
 from auditcli.report import schema
 from auditcli.scoring import ssim
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 RECOGNISABLE = 0.5
 """SSIM from which a reconstruction is counted as recognisable; descriptive, no verdict rests on it."""
-_LARGEST = 1e308
 _PACKAGES = ("numpy", "scipy", "safetensors", "onnx", "onnx2fx", "onnx2torch", "transformers")
 
 
@@ -208,17 +208,13 @@ def _signal(outcome: SignalOutcome, controls: Sample | None) -> schema.Membershi
 
 
 def _scores(outcome: SignalOutcome, controls: Sample) -> schema.Scores:
+    ranks = rankdata([*outcome.members, *outcome.controls]).tolist()
     places = {id: place for place, id in enumerate(controls.ids)}
     return schema.Scores(
-        members=tuple(map(_rounded, outcome.members)),
-        controls=tuple(map(_rounded, outcome.controls)),
+        members=ranks[: len(outcome.members)],
+        controls=ranks[len(outcome.members) :],
         places=None if outcome.compared == controls.ids else tuple(places[id] for id in outcome.compared),
     )
-
-
-def _rounded(score: float) -> float:
-    """To six digits; JSON has no infinity, so that becomes the largest number there is."""
-    return float(f"{max(-_LARGEST, min(_LARGEST, score)):.6g}")
 
 
 def _rates(finding: SignalFinding) -> schema.TprAtFpr:

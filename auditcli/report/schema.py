@@ -253,9 +253,16 @@ class Exposure(Part):
 
 
 class Scores(Part):
-    """What a signal gave every image, for the comparison of two audits image by image: numbers, no pixels."""
+    """The order a signal puts the images in, for the comparison of two audits image by image.
 
-    members: tuple[float, ...] = Field(description="In the order of the sample, without what was left out.")
+    Ranks and not what the signal gave: that can be computed by whoever holds the model and an image, and looked up
+    here it would tell them that the image was a member.
+    """
+
+    members: tuple[float, ...] = Field(
+        description="Ranks among all these images, 1 = least like a member, ties the mean of theirs; in the order of "
+        "the sample, without what was left out."
+    )
     controls: tuple[float, ...] = Field(description="The same, of the controls that were compared.")
     places: tuple[int, ...] | None = Field(
         None, description="Of these controls among all; null where all were compared and none trained shadow models."
@@ -285,7 +292,7 @@ class Membership(Part):
     exposed: tuple[Exposure, ...] = Field((), description="The members that stand out most, the most exposed first.")
     named: int = Field(0, description="Members that stand out one by one, at a q-value of at most 0.05.")
     scores: Scores | None = Field(
-        None, description="Of every image, to six digits; null where the signal gave none, and in older reports."
+        None, description="Of every image, as ranks; null where the signal gave none, and in older reports."
     )
 
 
