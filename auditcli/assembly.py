@@ -208,7 +208,7 @@ def _signal(outcome: SignalOutcome, controls: Sample | None) -> schema.Membershi
 
 
 def _scores(outcome: SignalOutcome, controls: Sample) -> schema.Scores:
-    ranks = rankdata([*outcome.members, *outcome.controls]).tolist()
+    ranks = tuple(rankdata([*outcome.members, *outcome.controls]).tolist())
     places = {id: place for place, id in enumerate(controls.ids)}
     return schema.Scores(
         members=ranks[: len(outcome.members)],
