@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from scipy.stats import rankdata
 
 from auditcli.report import schema
 from auditcli.scoring import ssim
@@ -111,7 +112,7 @@ def assemble(
         ),
         attacks=tuple(_attack(outcome, controls) for outcome in attacks),
         members=tuple(schema.Member(**asdict(finding)) for finding in findings.members),
-        membership=tuple(_signal(outcome) for outcome in signals),
+        membership=tuple(_signal(outcome, controls) for outcome in signals),
         evidence=None if evidence is None else schema.Evidence(**{**asdict(evidence), "test": _test(evidence.test)}),
         plan=schema.Plan(**asdict(prospect)),
         comparability=None if comparability is None else schema.Comparability(**asdict(comparability)),
@@ -186,7 +187,7 @@ def _ssim(members: Similarity, controls: Similarity | None) -> schema.Ssim:
     )
 
 
-def _signal(outcome: SignalOutcome) -> schema.Membership:
+def _signal(outcome: SignalOutcome, controls: Sample | None) -> schema.Membership:
     signal, finding = outcome.signal, outcome.finding
     return schema.Membership(
         signal=signal.name,
@@ -202,6 +203,17 @@ def _signal(outcome: SignalOutcome) -> schema.Membership:
         roc=tuple(schema.RocPoint(fpr=fpr, tpr=tpr) for fpr, tpr in finding.roc) if finding else (),
         exposed=tuple(schema.Exposure(**asdict(exposure)) for exposure in finding.exposed) if finding else (),
         named=finding.named if finding else 0,
+        scores=_scores(outcome, controls) if finding and controls else None,
+    )
+
+
+def _scores(outcome: SignalOutcome, controls: Sample) -> schema.Scores:
+    ranks = tuple(rankdata([*outcome.members, *outcome.controls]).tolist())
+    places = {id: place for place, id in enumerate(controls.ids)}
+    return schema.Scores(
+        members=ranks[: len(outcome.members)],
+        controls=ranks[len(outcome.members) :],
+        places=None if outcome.compared == controls.ids else tuple(places[id] for id in outcome.compared),
     )
 
 

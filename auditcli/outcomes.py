@@ -55,6 +55,12 @@ class SignalOutcome:
     status: Literal["scored", "skipped", "failed"]
     reason: str = ""
     finding: SignalFinding | None = None
+    members: tuple[float, ...] = ()
+    """Score of each member, in the order of the sample."""
+    controls: tuple[float, ...] = ()
+    """Score of each control that was compared, in the order of `compared`."""
+    compared: tuple[str, ...] = ()
+    """Ids of those controls: the others trained shadow models."""
 
 
 def attempt(
@@ -141,11 +147,13 @@ def measure(
         return SignalOutcome(signal, "skipped", f"needs members and controls; no {missing} were given")
     try:
         with one_thread():
-            scores = _scores(signal, target, (members, controls), device, seed, seconds, shadows)
-        finding = signal_finding(signal.name, scores[0], scores[1], ids=members.ids, seed=seed)
+            near, far = _scores(signal, target, (members, controls), device, seed, seconds, shadows)
+        finding = signal_finding(signal.name, near, far, ids=members.ids, seed=seed)
     except AttackError as error:
         return SignalOutcome(signal, "failed", error.message)
-    return SignalOutcome(signal, "scored", finding=finding)
+    return SignalOutcome(
+        signal, "scored", finding=finding, members=tuple(near), controls=tuple(far), compared=controls.ids
+    )
 
 
 def _scores(

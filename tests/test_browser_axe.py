@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 from chromium import running
+from comparison_examples import after, before
 from report_examples import example, hostile
+
+from auditcli.comparison import compare
+from auditcli.comparison import render as compared
 
 AXE = Path(__file__).parent / "browser" / "node_modules" / "axe-core" / "axe.min.js"
 RUN = """async rules => (await axe.run({resultTypes: ["violations"], ...rules && {runOnly: rules}})).violations
@@ -16,6 +20,8 @@ REPORTS = {
     "inconclusive": lambda: example("inconclusive"),
     "none-detected": lambda: example("none-detected"),
     "interrupted": lambda: example("low", pictures=False, interrupted=True),
+    "compared": lambda: compared(compare(before(), after(recovered=1, shift=0.4, noise=0.3)), "html"),
+    "not compared": lambda: compared(compare(before(), after(model__input_shape=(3, 32, 32))), "html"),
     "hostile": lambda: hostile('<b>"W --wide\u202e -- |`'),
 }
 

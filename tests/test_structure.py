@@ -49,7 +49,8 @@ MAY_IMPORT = {
         for stage in STAGES
     },
     "report": {"report", "types", "errors", "resources", "rules"},
-    "terminal": {"terminal", "gate", "report", "types", "errors"},
+    "comparison": {"comparison", "report", "scoring", "types", "errors", "resources"},
+    "terminal": {"terminal", "comparison", "gate", "report", "types", "errors"},
     "shorthand": {"errors"},
     "settings": {"settings", "errors"},
     "panels": set(),
@@ -89,6 +90,7 @@ MAY_IMPORT = {
             "arguments",
             "auditing",
             "attacks",
+            "comparison",
             "describing",
             "destination",
             "gate",

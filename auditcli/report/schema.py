@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, field_validator, model_validator
 
 SCHEMA_VERSION: Final = "1.0"
 
@@ -252,6 +252,29 @@ class Exposure(Part):
     q_value: float
 
 
+class Scores(Part):
+    """The order a signal puts the images in, for the comparison of two audits image by image.
+
+    Ranks and not what the signal gave: that can be computed by whoever holds the model and an image, and looked up
+    here it would tell them that the image was a member.
+    """
+
+    members: tuple[float, ...] = Field(
+        description="Ranks among all these images, 1 = least like a member, ties the mean of theirs; in the order of "
+        "the sample, without what was left out."
+    )
+    controls: tuple[float, ...] = Field(description="The same, of the controls that were compared.")
+    places: tuple[int, ...] | None = Field(
+        None, description="Of these controls among all; null where all were compared and none trained shadow models."
+    )
+
+    @model_validator(mode="after")
+    def _placed(self) -> Self:
+        if self.places is not None and len(self.places) != len(self.controls):
+            raise ValueError(f"{len(self.places)} places for {len(self.controls)} controls")
+        return self
+
+
 class Membership(Part):
     """One membership signal."""
 
@@ -268,6 +291,9 @@ class Membership(Part):
     roc: tuple[RocPoint, ...]
     exposed: tuple[Exposure, ...] = Field((), description="The members that stand out most, the most exposed first.")
     named: int = Field(0, description="Members that stand out one by one, at a q-value of at most 0.05.")
+    scores: Scores | None = Field(
+        None, description="Of every image, as ranks; null where the signal gave none, and in older reports."
+    )
 
 
 class Evidence(Part):

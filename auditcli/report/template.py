@@ -17,12 +17,12 @@ from auditcli.report.text import attribute, clean, code, options, path, plain
 from auditcli.resources import resource
 
 
-def fill_html(template: str, report: Report, **more: object) -> str:
+def fill_html(template: str, report: Report | None = None, **more: object) -> str:
     """The text of an HTML template; autoescape does the escaping."""
     return _fill(_html(), template, report, more)
 
 
-def fill_markdown(template: str, report: Report, **more: object) -> str:
+def fill_markdown(template: str, report: Report | None = None, **more: object) -> str:
     """The text of a Markdown template: `plain` escapes what it prints, unless a filter of `text` already did."""
     return _fill(_markdown(), template, report, more)
 
@@ -41,7 +41,7 @@ def _markdown() -> Environment:
     return environment
 
 
-def _fill(environment: Environment, template: str, report: Report, more: dict[str, object]) -> str:
+def _fill(environment: Environment, template: str, report: Report | None, more: dict[str, object]) -> str:
     return environment.get_template(template).render(report=report, summary=summary, wording=wording, **more)
 
 

@@ -1,13 +1,14 @@
 """What a person sees: progress and errors on stderr, verdict and tables on stdout.
 
-Public names: `Display` (a `Watcher`), `show_error`, `show_report`, `show_ruling`, `show_profile`, `show_plan`,
-`show_prospect`, `show_plugins`, `show_settings`, `show_config`, `show_table`, `show_candidates`, `show_traceback`,
-`stdout`, `stderr`, `write`, `plain`.
+Public names: `Display` (a `Watcher`), `show_error`, `show_report`, `show_ruling`, `show_comparison`,
+`comparison_text`, `show_profile`, `show_plan`, `show_prospect`, `show_plugins`, `show_settings`, `show_config`,
+`show_table`, `show_candidates`, `show_traceback`, `stdout`, `stderr`, `write`, `plain`.
 
 Everything that came out of a file is printed as text, without markup and control characters, so that a model cannot
 draw on the auditor's terminal. rich honours NO_COLOR, and every colour has a word beside it.
 """
 
+from auditcli.terminal._comparison import comparison_text, show_comparison
 from auditcli.terminal._console import (
     plain,
     show_candidates,
@@ -28,8 +29,10 @@ from auditcli.terminal._settings import show_config, show_settings
 __all__ = [
     "STYLES",
     "Display",
+    "comparison_text",
     "plain",
     "show_candidates",
+    "show_comparison",
     "show_config",
     "show_error",
     "show_plan",
