@@ -18,6 +18,7 @@ from auditcli.membership import all_signals
 from auditcli.report import FORMATS
 from auditcli.report.card import BEGIN, END
 from auditcli.report.schema import SCHEMA_VERSION, Report
+from auditcli.rules import RULES
 from auditcli.scoring import calibration, membership, reasons, ssim, weighing
 from auditcli.scoring.findings import Findings
 
@@ -25,6 +26,8 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 PLACEHOLDERS = {"MODEL": "model.safetensors", "REPORT.json": "report.json"}
+AWAITED = frozenset({"compare", "config", "names", "verify"})
+"""Commands that pages already name and the code does not have; their lines are read once it has."""
 UNNAMED = re.compile(r"\b(none|ours)\b")
 """In place of a paper."""
 
@@ -104,14 +107,19 @@ def command_lines(path):
     """Every `privaudit ...` of a page: in code spans, headings left out, and at the start of a line of code."""
     text = re.sub(r"^#.*$", "", read(path), flags=re.M)
     spans = re.findall(r"`(privaudit [^`\n]+)`", text)
-    lines = re.findall(r"^(?: {4}|\$ |- run: |)(privaudit [^`\n]+)$", code_of(text), re.M)
-    return [*spans, *lines]
+    code = re.sub(r"\\\n\s*", "", code_of(text))
+    lines = re.findall(r"^(?: {4}|\$ |\s*- (?:run: )?|)(privaudit [^`\n]+)$", code, re.M)
+    return [line for line in [*spans, *lines] if line.split()[1] not in AWAITED]
 
 
 def code_of(text):
     fenced = re.findall(r"^```(?:yaml|sh|console)\n(.*?)^```", text, re.M | re.S)
-    indented = re.findall(r"^ {4}privaudit .*$", text, re.M)
+    indented = re.findall(r"^ {4}privaudit (?:.*\\\n)*.*$", text, re.M)
     return "\n".join([*fenced, *indented])
+
+
+def test_no_command_is_awaited_that_is_there():
+    assert not AWAITED & set(get_command(app).commands)
 
 
 @pytest.fixture
@@ -163,9 +171,41 @@ def script(name):
     return module
 
 
-def test_the_tables_of_options_are_those_of_the_commands():
-    page = DOCS / "command-line.md"
-    assert script("options").refreshed(read(page)) == read(page), "run: python docs/options.py"
+GENERATED = script("commands").pages()
+"""Pages that are made from the code, with the text they should have."""
+
+
+@pytest.mark.parametrize("page", GENERATED, ids=relative)
+def test_a_page_made_from_the_code_is_what_the_code_gives(page):
+    assert read(page) == GENERATED[page], "run: python docs/commands.py"
+
+
+def test_every_page_of_a_command_has_its_command():
+    assert {page.stem for page in (DOCS / "commands").glob("*.md")} == set(get_command(app).commands)
+
+
+@pytest.mark.parametrize("name", get_command(app).commands)
+def test_the_page_of_a_command_shows_it_in_use(name):
+    page = DOCS / "commands" / f"{name}.md"
+    assert any(line.split()[1] == name for line in command_lines(page))
+    stated = set(map(int, re.findall(r"^- `(\d+)`: ", read(page), re.M)))
+    assert {0, 2} <= stated <= codes_of_the_policy()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_help_that_is_shown_is_what_the_code_prints(page):
+    for block in re.findall(r"^```text\n( *Usage: privaudit.*?)^```", read(page), re.M | re.S):
+        words = re.match(r" *Usage: privaudit ([a-z]\S*)?", block)[1]
+        assert block == script("commands").help_block(*([words] if words else []))
+
+
+def test_every_finding_has_a_place_to_link_to():
+    assert {id.lower() for id in RULES} <= anchors(DOCS / "findings.md")
+
+
+def test_every_finding_that_is_named_exists():
+    for page in PAGES:
+        assert set(re.findall(r"\bPA\d{3}\b", read(page))) <= set(RULES), relative(page)
 
 
 def test_every_environment_variable_named_is_read():
@@ -179,8 +219,12 @@ def test_every_environment_variable_named_is_read():
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "report.md"], ids=relative)
 def test_the_exit_codes_are_those_of_the_policy(page):
-    codes = {getattr(policy, name) for name in vars(policy) if name.isupper() and not name.startswith("_")}
-    assert {int(code) for code in table(page, "exit code" if page.name == "README.md" else "code")} == codes
+    stated = table(page, "exit code" if page.name == "README.md" else "code")
+    assert {int(code) for code in stated} == codes_of_the_policy()
+
+
+def codes_of_the_policy():
+    return {getattr(policy, name) for name in vars(policy) if name.isupper() and not name.startswith("_")}
 
 
 def test_the_controls_needed_are_those_the_report_names():
@@ -272,9 +316,11 @@ def test_the_link_checker_knows_an_anchor_from_none():
     assert "nowhere" not in anchors(DOCS / "statistics.md")
 
 
-def test_every_page_is_linked_from_the_readme():
-    linked = {(ROOT / link).resolve() for link in re.findall(r"\]\(([^)#\s]+)", read(ROOT / "README.md"))}
-    assert set(DOCS.rglob("*.md")) <= linked
+def test_every_page_is_linked_from_the_index_or_a_list_it_links():
+    lists = [DOCS / "index.md", DOCS / "command-line.md", DOCS / "recipes" / "index.md"]
+    linked = {(page.parent / link).resolve() for page in lists for link in re.findall(r"\]\(([^)#\s]+)", read(page))}
+    assert set(DOCS.rglob("*.md")) - {DOCS / "index.md"} <= linked
+    assert f"({relative(DOCS / 'index.md')})" in read(ROOT / "README.md")
 
 
 def test_the_install_hint_names_the_pinned_torch():
