@@ -1,7 +1,8 @@
 """Writes the pages about commands and findings from the code: `python docs/commands.py`.
 
 A page of a command is `docs/commands/NAME.md`. What stands between its two comments is written by hand and kept, all
-else is made again; so are `docs/command-line.md` and `docs/findings.md`. Public names: `pages`, `commands`, `help_block`.
+else is made again; `docs/command-line.md` and `docs/findings.md` are made in the same way. Public names: `pages`,
+`commands`, `help_block`.
 `tests/test_docs.py` fails where a page is not what this makes of it.
 """
 

@@ -1,6 +1,6 @@
 """Runs the commands of `docs/tour.md` and puts what they print below them, at 80 columns: `python docs/tour.py`.
 
-A line that starts with `$` in a block of console is a command; the lines below it are what it prints to stdout. Commands
+A line that starts with `$` in a block of console is a command; the lines below it are what it prints to stdout. They
 run in the repository, one after the other, in a few minutes. Public names: `Step`, `steps`, `printed`, `refreshed`.
 """
 

@@ -1,6 +1,7 @@
 """What the documentation says is what the code does: commands, options, tables, constants, links."""
 
 import importlib.util
+import itertools
 import json
 import re
 import shlex
@@ -26,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 PLACEHOLDERS = {"MODEL": "model.safetensors", "REPORT.json": "report.json"}
+SHELL = frozenset({"|", ">", ">>", "&&", "||", ";"})
+"""Ends a command line."""
 AWAITED = frozenset({"compare", "config", "names", "verify"})
 """Commands that pages already name and the code does not have; their lines are read once it has."""
 UNNAMED = re.compile(r"\b(none|ours)\b")
@@ -132,7 +135,8 @@ def parsed(monkeypatch):
 
     def parse(line):
         seen.clear()
-        words = [PLACEHOLDERS.get(word, word) for word in shlex.split(line)[1:]]
+        words = itertools.takewhile(lambda word: word not in SHELL, shlex.split(line)[1:])
+        words = [PLACEHOLDERS.get(word, word) for word in words]
         group.main(words, prog_name="privaudit", standalone_mode=False, obj=tuple(words))
         return dict(seen)
 
