@@ -1,7 +1,7 @@
-"""What mkdocs does beside building `docs/`: patterns in the navigation, and pages that lie outside of the folder.
+"""What mkdocs does beside building `docs/`: patterns in the navigation, and pages read as GitHub reads them.
 
-The functions are those that mkdocs calls. `fixtures/README.md` and `CHANGELOG.md` become pages, and links that work on
-GitHub lead to them.
+The functions are those that mkdocs calls. `fixtures/README.md` and `CHANGELOG.md`, which lie outside of the folder,
+become pages, and links that work on GitHub lead to them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ _ROOT = Path(__file__).parents[1]
 _GUESTS = {"CHANGELOG.md": "changelog.md", "fixtures/README.md": "fixtures.md"}
 """Pages by their path in the repository, with their place in the site."""
 _PLACES = {**_GUESTS, "README.md": "index.md"}
+_FENCE = re.compile(r"(^```.*?^```$)", re.M | re.S)
+_TIGHT = re.compile(r"^((?![-*+] |[|#>\s]|\d+\. ).+)\n(?=- |1\. |\|)", re.M)
+"""The line before a list or a table, where no empty line is between them."""
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
 
 
@@ -54,8 +57,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Lead links between the folder and the pages outside of it to where those lie in the site."""
-    here = page.file.src_uri
+    """Set lists and tables apart from text before them, and lead links to where files lie in the site."""
+    parts = _FENCE.split(markdown)
+    parts[::2] = (_relinked(_TIGHT.sub(r"\1\n\n", part), page.file.src_uri) for part in parts[::2])
+    return "\n".join(parts)
+
+
+def _relinked(text: str, here: str) -> str:
     source = next((path for path, place in _GUESTS.items() if place == here), f"docs/{here}")
 
     def moved(link: re.Match[str]) -> str:
@@ -64,4 +72,4 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         inside = target in _PLACES or target.startswith("docs/")
         return posixpath.relpath(place, posixpath.dirname(here) or ".") if inside else link[1]
 
-    return _LINK.sub(moved, markdown)
+    return _LINK.sub(moved, text)

@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 import shlex
+import sys
 import tomllib
 from pathlib import Path
 
@@ -170,7 +171,7 @@ def test_the_readme_lists_the_commands_as_they_describe_themselves():
 
 def script(name):
     spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
@@ -375,3 +376,39 @@ def test_the_sample_is_of_the_shipped_fixture():
     assert int(members) == measured["of"]
     assert int(recovered) == pytest.approx(measured["leaked"], abs=2)
     assert float(best) == pytest.approx(measured["best_ssim"], abs=0.02)
+
+
+# ---- the tour -------------------------------------------------------------------------------------------------------
+
+
+def tour():
+    return list(script("tour").steps(read(DOCS / "tour.md")))
+
+
+@pytest.mark.parametrize(
+    "step", [s for s in tour() if re.match(r"privaudit (?:inspect|plan) ", s.command)], ids=lambda s: s.command
+)
+def test_a_quick_command_of_the_tour_prints_what_it_shows(step):
+    assert script("tour").printed(step.command) == (step.output, 0), "run: python docs/tour.py"
+
+
+def test_the_audits_of_the_tour_come_to_what_they_should():
+    scans = [(s, then) for s, then in itertools.pairwise(tour()) if s.command.startswith("privaudit scan")]
+    audits = {scan.command.split()[2]: (scan.output, then.output) for scan, then in scans}
+    leaky, code = audits["fixtures/mlp-leaky/model.safetensors"]
+    assert leaky.split()[0] == "CRITICAL"
+    assert code == "1\n"
+    index = json.loads(read(ROOT / "fixtures" / "fixtures.json"))
+    measured = {entry["name"]: entry["measured"] for entry in index["fixtures"]}["mlp-leaky"]["attacks"]["kkt"]
+    assert int(re.search(r"(\d+) of 60 training images", leaky)[1]) == pytest.approx(measured["leaked"], abs=2)
+    honest, code = audits["fixtures/mlp-honest/model.safetensors"]
+    assert honest.split()[0] == "NONE-DETECTED"
+    assert "positive control passed" in honest
+    assert code == "0\n"
+
+
+def test_every_command_of_privaudit_that_the_tour_shows_has_its_output():
+    silent = ("card",)
+    shown = [s for s in tour() if s.command.startswith("privaudit") and s.command.split()[1] not in silent]
+    assert len(shown) >= 5
+    assert all(s.output for s in shown)
