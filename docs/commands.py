@@ -84,7 +84,7 @@ def _command(name: str, command: Any) -> tuple[str, str]:
     if arguments:
         lines += ["## Arguments", *(f"- `{p.metavar}`: {p.help}" for p in arguments), ""]
     if options:
-        lines += ["## Options", "| option | value | default | environment | |", "|---|---|---|---|---|"]
+        lines += ["## Options", "| option | | value | default | environment |", "|---|---|---|---|---|"]
         lines += [*(_row(p) for p in options), ""]
     return f"# `privaudit {name}`\n\n{command.help}\n", "\n".join([*lines, *_printed(name)]) + "\n"
 
@@ -99,7 +99,7 @@ def _row(option: Any) -> str:
     default = "" if option.is_flag or option.default in (None, "") else f"`{_plain(option.default)}`"
     variable = f"`{option.envvar}`" if option.envvar else ""
     meaning = option.help.replace("|", r"\|")
-    return f"| {names} | {_values(option)} | {default} | {variable} | {meaning} |"
+    return f"| {names} | {meaning} | {_values(option)} | {default} | {variable} |"
 
 
 def _values(option: Any) -> str:
