@@ -95,7 +95,7 @@ def _printed(*words: str) -> Iterator[str]:
 
 
 def _row(option: Any) -> str:
-    names = ", ".join(f"`{name}`" for name in option.opts)
+    names = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
     default = "" if option.is_flag or option.default in (None, "") else f"`{_plain(option.default)}`"
     variable = f"`{option.envvar}`" if option.envvar else ""
     meaning = option.help.replace("|", r"\|")

@@ -108,12 +108,18 @@ def test_the_settings_of_kkt_are_its_own():
 
 
 def command_lines(path):
-    """Every `privaudit ...` of a page: in code spans, headings left out, and at the start of a line of code."""
-    text = re.sub(r"^#.*$", "", read(path), flags=re.M)
-    spans = re.findall(r"`(privaudit [^`\n]+)`", text)
-    code = re.sub(r"\\\n\s*", "", code_of(text))
-    lines = re.findall(r"^(?: {4}|\$ |\s*- (?:run: )?|)(privaudit [^`\n]+)$", code, re.M)
-    return [line for line in [*spans, *lines] if line.split()[1] not in AWAITED]
+    """Every `privaudit ...` at the start of a line of code."""
+    code = re.sub(r"\\\n\s*", "", code_of(read(path)))
+    return known(re.findall(r"^(?: {4}|\$ |\s*- (?:run: )?|)(privaudit [^`\n]+)$", code, re.M))
+
+
+def commands_named(path):
+    """Every `privaudit ...` in a sentence, where arguments may be left out; headings do without."""
+    return known(re.findall(r"`(privaudit [^`\n]+)`", re.sub(r"^#.*$", "", read(path), flags=re.M)))
+
+
+def known(lines):
+    return [line for line in lines if line.split()[1] not in AWAITED]
 
 
 def code_of(text):
@@ -146,11 +152,19 @@ def parsed(monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_every_command_line_parses(page, parsed):
-    commands = set(get_command(app).commands)
     for line in command_lines(page):
-        options = parsed(line if line.split()[1] not in commands or len(line.split()) > 2 else f"{line} --help")
+        options = parsed(line)
         if "budget" in options:
             assert arguments.seconds(options["budget"]) > 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_command_that_a_sentence_names_exists(page, parsed):
+    for line in commands_named(page):
+        try:
+            parsed(line)
+        except TyperException as error:
+            assert error.format_message().startswith("Missing "), line
 
 
 def test_there_are_command_lines_to_parse():
