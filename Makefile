@@ -36,7 +36,7 @@ wheel: $(VENV)/.developed
 
 # The documentation as a site, in build/site.
 docs: $(VENV)/.developed
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Trains and audits a part of the zoo, within 15 minutes on two cores; fails on a false alarm or a missed leak.
 # The data sets are not in the repository: make zoo-small DATA=/somewhere. Victims and audits are kept in ZOO.

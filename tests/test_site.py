@@ -25,14 +25,32 @@ LOADS = {
 """What a browser fetches by itself, by tag and attribute."""
 
 
+def build(config, folder):
+    # Not with --quiet: mkdocs then counts no warning, and --strict says nothing.
+    words = ["-m", "mkdocs", "build", "--strict", "--config-file", config, "--site-dir", folder]
+    return subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The folder of the built site; a warning of the build fails it."""
     folder = tmp_path_factory.mktemp("site")
-    words = ["-m", "mkdocs", "build", "--strict", "--quiet", "--config-file", ROOT / "mkdocs.yml", "--site-dir", folder]
-    built = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    built = build(ROOT / "mkdocs.yml", folder)
     assert built.returncode == 0, built.stderr
     return folder
+
+
+def test_a_dead_link_and_a_page_without_a_place_fail_the_build(tmp_path):
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "index.md").write_text("[gone](gone.md) [nowhere](#nowhere)\n", encoding="utf-8")
+    (docs / "forgotten.md").write_text("# Forgotten\n", encoding="utf-8")
+    config = tmp_path / "mkdocs.yml"
+    inherited = f"INHERIT: {ROOT / 'mkdocs.yml'}\ndocs_dir: {docs}\nnav: [index.md]\nhooks: []\nextra_css: []\n"
+    config.write_text(inherited, encoding="utf-8")
+    built = build(config, tmp_path / "site")
+    assert built.returncode != 0
+    assert all(name in built.stderr for name in ("gone.md", "#nowhere", "forgotten.md"))
 
 
 class Page(HTMLParser):
