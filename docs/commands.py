@@ -84,7 +84,7 @@ def _command(name: str, command: Any) -> tuple[str, str]:
     if arguments:
         lines += ["## Arguments", *(f"- `{p.metavar}`: {p.help}" for p in arguments), ""]
     if options:
-        lines += ["## Options", "| option | | value | default | environment |", "|---|---|---|---|---|"]
+        lines += ["## Options", "| option | does | value | default | environment |", "|---|---|---|---|---|"]
         lines += [*(_row(p) for p in options), ""]
     return f"# `privaudit {name}`\n\n{command.help}\n", "\n".join([*lines, *_printed(name)]) + "\n"
 
@@ -121,7 +121,7 @@ def _plain(value: Any) -> str:
 
 def _findings() -> tuple[str, str]:
     kinds = {rule.kind: [other for other in RULES.values() if other.kind == rule.kind] for rule in RULES.values()}
-    lines = ["| id | | kind |", "|---|---|---|"]
+    lines = ["| id | finding | kind |", "|---|---|---|"]
     lines += [f"| [{rule.id}](#{rule.id.lower()}) | {rule.title} | {rule.kind} |" for rule in RULES.values()]
     for kind, rules in kinds.items():
         title, meaning = _KINDS[kind]
