@@ -138,7 +138,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium in PATH")
-def test_a_page_in_a_browser_asks_nobody_else_and_fits_a_phone(address):
+def test_in_a_browser_pages_fit_a_phone_the_search_finds_and_nobody_else_is_asked(address):
     playwright = pytest.importorskip("playwright.sync_api")
     asked, errors = [], []
     with playwright.sync_playwright() as driver:
@@ -150,6 +150,10 @@ def test_a_page_in_a_browser_asks_nobody_else_and_fits_a_phone(address):
             page.goto(f"{address}/{name}.html", wait_until="networkidle")
             wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert wide <= 0, name
+        page.set_viewport_size({"width": 1280, "height": 900})
+        page.click("input.md-search__input")
+        page.keyboard.type("controls")
+        page.wait_for_selector(".md-search-result__item")
         browser.close()
     assert len(asked) > 4
     assert not [url for url in asked if not url.startswith((f"{address}/", "data:", "blob:"))]
