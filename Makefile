@@ -1,4 +1,4 @@
-# One command each: demo, test, lint, fix, wheel. They make .venv and install what they need, once.
+# One command each: demo, test, lint, fix, wheel, docs. They make .venv and install what they need, once.
 # Another Python: make PYTHON=python3.12 demo. Another place: make VENV=/somewhere demo.
 
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 DATA ?= ../shared/data
 ZOO ?= build/zoo
 
-.PHONY: demo test lint fix wheel zoo-small clean
+.PHONY: demo test lint fix wheel docs zoo-small clean
 
 # The demo model leaks by design: a critical verdict is what is expected of it, and no failure of this command.
 demo: $(VENV)/.installed
@@ -33,6 +33,10 @@ fix: $(VENV)/.developed
 wheel: $(VENV)/.developed
 	rm -rf dist
 	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+# The documentation as a site, in build/site.
+docs: $(VENV)/.developed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Trains and audits a part of the zoo, within 15 minutes on two cores; fails on a false alarm or a missed leak.
 # The data sets are not in the repository: make zoo-small DATA=/somewhere. Victims and audits are kept in ZOO.

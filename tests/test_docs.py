@@ -1,9 +1,11 @@
 """What the documentation says is what the code does: commands, options, tables, constants, links."""
 
 import importlib.util
+import itertools
 import json
 import re
 import shlex
+import sys
 import tomllib
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from auditcli.membership import all_signals
 from auditcli.report import FORMATS
 from auditcli.report.card import BEGIN, END
 from auditcli.report.schema import SCHEMA_VERSION, Report
+from auditcli.rules import RULES
 from auditcli.scoring import calibration, membership, reasons, ssim, weighing
 from auditcli.scoring.findings import Findings
 
@@ -25,6 +28,10 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 PLACEHOLDERS = {"MODEL": "model.safetensors", "REPORT.json": "report.json"}
+SHELL = frozenset({"|", ">", ">>", "&&", "||", ";"})
+"""Ends a command line."""
+AWAITED = frozenset({"compare", "config", "names", "verify"})
+"""Commands that pages already name and the code does not have; their lines are read once it has."""
 UNNAMED = re.compile(r"\b(none|ours)\b")
 """In place of a paper."""
 
@@ -101,17 +108,28 @@ def test_the_settings_of_kkt_are_its_own():
 
 
 def command_lines(path):
-    """Every `privaudit ...` of a page: in code spans, headings left out, and at the start of a line of code."""
-    text = re.sub(r"^#.*$", "", read(path), flags=re.M)
-    spans = re.findall(r"`(privaudit [^`\n]+)`", text)
-    lines = re.findall(r"^(?: {4}|\$ |- run: |)(privaudit [^`\n]+)$", code_of(text), re.M)
-    return [*spans, *lines]
+    """Every `privaudit ...` at the start of a line of code."""
+    code = re.sub(r"\\\n\s*", "", code_of(read(path)))
+    return known(re.findall(r"^(?: {4}|\$ |\s*- (?:run: )?|)(privaudit [^`\n]+)$", code, re.M))
+
+
+def commands_named(path):
+    """Every `privaudit ...` in a sentence, where arguments may be left out; headings do without."""
+    return known(re.findall(r"`(privaudit [^`\n]+)`", re.sub(r"^#.*$", "", read(path), flags=re.M)))
+
+
+def known(lines):
+    return [line for line in lines if line.split()[1] not in AWAITED]
 
 
 def code_of(text):
     fenced = re.findall(r"^```(?:yaml|sh|console)\n(.*?)^```", text, re.M | re.S)
-    indented = re.findall(r"^ {4}privaudit .*$", text, re.M)
+    indented = re.findall(r"^ {4}privaudit (?:.*\\\n)*.*$", text, re.M)
     return "\n".join([*fenced, *indented])
+
+
+def test_no_command_is_awaited_that_is_there():
+    assert not AWAITED & set(get_command(app).commands)
 
 
 @pytest.fixture
@@ -124,7 +142,8 @@ def parsed(monkeypatch):
 
     def parse(line):
         seen.clear()
-        words = [PLACEHOLDERS.get(word, word) for word in shlex.split(line)[1:]]
+        words = itertools.takewhile(lambda word: word not in SHELL, shlex.split(line)[1:])
+        words = [PLACEHOLDERS.get(word, word) for word in words]
         group.main(words, prog_name="privaudit", standalone_mode=False, obj=tuple(words))
         return dict(seen)
 
@@ -133,11 +152,29 @@ def parsed(monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_every_command_line_parses(page, parsed):
-    commands = set(get_command(app).commands)
     for line in command_lines(page):
-        options = parsed(line if line.split()[1] not in commands or len(line.split()) > 2 else f"{line} --help")
+        options = parsed(line)
         if "budget" in options:
             assert arguments.seconds(options["budget"]) > 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_command_that_a_sentence_names_exists(page, parsed):
+    said = {line: refusal(parsed, line) for line in commands_named(page)}
+    assert not {line: text for line, text in said.items() if text and not text.startswith("Missing ")}
+
+
+def refusal(parse, line):
+    try:
+        parse(line)
+    except TyperException as error:
+        return error.format_message()
+    return ""
+
+
+def test_a_sentence_may_leave_arguments_out_and_nothing_else(parsed):
+    assert refusal(parsed, "privaudit card --check").startswith("Missing ")
+    assert refusal(parsed, "privaudit plan --member 60").startswith("No such option")
 
 
 def test_there_are_command_lines_to_parse():
@@ -158,14 +195,46 @@ def test_the_readme_lists_the_commands_as_they_describe_themselves():
 
 def script(name):
     spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def test_the_tables_of_options_are_those_of_the_commands():
-    page = DOCS / "command-line.md"
-    assert script("options").refreshed(read(page)) == read(page), "run: python docs/options.py"
+GENERATED = script("commands").pages()
+"""Pages that are made from the code, with the text they should have."""
+
+
+@pytest.mark.parametrize("page", GENERATED, ids=relative)
+def test_a_page_made_from_the_code_is_what_the_code_gives(page):
+    assert read(page) == GENERATED[page], "run: python docs/commands.py"
+
+
+def test_every_page_of_a_command_has_its_command():
+    assert {page.stem for page in (DOCS / "commands").glob("*.md")} == set(get_command(app).commands)
+
+
+@pytest.mark.parametrize("name", get_command(app).commands)
+def test_the_page_of_a_command_shows_it_in_use(name):
+    page = DOCS / "commands" / f"{name}.md"
+    assert any(line.split()[1] == name for line in command_lines(page))
+    stated = set(map(int, re.findall(r"^- `(\d+)`: ", read(page), re.M)))
+    assert {0, 2} <= stated <= codes_of_the_policy()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_help_that_is_shown_is_what_the_code_prints(page):
+    for block in re.findall(r"^```text\n( *Usage: privaudit.*?)^```", read(page), re.M | re.S):
+        words = re.match(r" *Usage: privaudit ([a-z]\S*)?", block)[1]
+        assert block == script("commands").help_block(*([words] if words else []))
+
+
+def test_every_finding_has_a_place_to_link_to():
+    assert {id.lower() for id in RULES} <= anchors(DOCS / "findings.md")
+
+
+def test_every_finding_that_is_named_exists():
+    for page in PAGES:
+        assert set(re.findall(r"\bPA\d{3}\b", read(page))) <= set(RULES), relative(page)
 
 
 def test_every_environment_variable_named_is_read():
@@ -179,8 +248,12 @@ def test_every_environment_variable_named_is_read():
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "report.md"], ids=relative)
 def test_the_exit_codes_are_those_of_the_policy(page):
-    codes = {getattr(policy, name) for name in vars(policy) if name.isupper() and not name.startswith("_")}
-    assert {int(code) for code in table(page, "exit code" if page.name == "README.md" else "code")} == codes
+    stated = table(page, "exit code" if page.name == "README.md" else "code")
+    assert {int(code) for code in stated} == codes_of_the_policy()
+
+
+def codes_of_the_policy():
+    return {getattr(policy, name) for name in vars(policy) if name.isupper() and not name.startswith("_")}
 
 
 def test_the_controls_needed_are_those_the_report_names():
@@ -272,9 +345,11 @@ def test_the_link_checker_knows_an_anchor_from_none():
     assert "nowhere" not in anchors(DOCS / "statistics.md")
 
 
-def test_every_page_is_linked_from_the_readme():
-    linked = {(ROOT / link).resolve() for link in re.findall(r"\]\(([^)#\s]+)", read(ROOT / "README.md"))}
-    assert set(DOCS.rglob("*.md")) <= linked
+def test_every_page_is_linked_from_the_index_or_a_list_it_links():
+    lists = [DOCS / "index.md", DOCS / "command-line.md", DOCS / "recipes" / "index.md"]
+    linked = {(page.parent / link).resolve() for page in lists for link in re.findall(r"\]\(([^)#\s]+)", read(page))}
+    assert set(DOCS.rglob("*.md")) - {DOCS / "index.md"} <= linked
+    assert f"({relative(DOCS / 'index.md')})" in read(ROOT / "README.md")
 
 
 def test_the_install_hint_names_the_pinned_torch():
@@ -325,3 +400,39 @@ def test_the_sample_is_of_the_shipped_fixture():
     assert int(members) == measured["of"]
     assert int(recovered) == pytest.approx(measured["leaked"], abs=2)
     assert float(best) == pytest.approx(measured["best_ssim"], abs=0.02)
+
+
+# ---- the tour -------------------------------------------------------------------------------------------------------
+
+
+def tour():
+    return list(script("tour").steps(read(DOCS / "tour.md")))
+
+
+@pytest.mark.parametrize(
+    "step", [s for s in tour() if re.match(r"privaudit (?:inspect|plan) ", s.command)], ids=lambda s: s.command
+)
+def test_a_quick_command_of_the_tour_prints_what_it_shows(step):
+    assert script("tour").printed(step.command) == (step.output, 0), "run: python docs/tour.py"
+
+
+def test_the_audits_of_the_tour_come_to_what_they_should():
+    scans = [(s, then) for s, then in itertools.pairwise(tour()) if s.command.startswith("privaudit scan")]
+    audits = {scan.command.split()[2]: (scan.output, then.output) for scan, then in scans}
+    leaky, code = audits["fixtures/mlp-leaky/model.safetensors"]
+    assert leaky.split()[0] == "CRITICAL"
+    assert code == "1\n"
+    index = json.loads(read(ROOT / "fixtures" / "fixtures.json"))
+    measured = {entry["name"]: entry["measured"] for entry in index["fixtures"]}["mlp-leaky"]["attacks"]["kkt"]
+    assert int(re.search(r"(\d+) of 60 training images", leaky)[1]) == pytest.approx(measured["leaked"], abs=2)
+    honest, code = audits["fixtures/mlp-honest/model.safetensors"]
+    assert honest.split()[0] == "NONE-DETECTED"
+    assert "positive control passed" in honest
+    assert code == "0\n"
+
+
+def test_every_command_of_privaudit_that_the_tour_shows_has_its_output():
+    silent = ("card",)
+    shown = [s for s in tour() if s.command.startswith("privaudit") and s.command.split()[1] not in silent]
+    assert len(shown) >= 5
+    assert all(s.output for s in shown)
