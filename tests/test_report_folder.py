@@ -135,7 +135,7 @@ def _changed(**changes: object) -> str:
         (_changed(schema_version="2.0"), "schema_version '2.0', this privaudit reads '1.0'"),
         (_changed(schema_version={"\x1b[31m": 1}), "schema_version"),
         (_changed(surprise=1), "Extra inputs are not permitted at surprise"),
-        (_changed(redacted="perhaps"), "valid boolean.* at redacted"),
+        (_changed(interrupted="perhaps"), "valid boolean.* at interrupted"),
     ],
 )
 def test_refuses_what_is_no_report(tmp_path, content, message):

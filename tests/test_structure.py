@@ -61,6 +61,7 @@ MAY_IMPORT = {
     "training": {"training", "families", "threads", *BASE},
     "outcomes": {"threads", "attacks", "membership", "scoring", *BASE},
     "gallery": {"outcomes", "scoring", "report", *BASE},
+    "naming": {"comparability", "images", "report", *BASE},
     "positive": {
         *("loading", "families", "images", "outcomes", "attacks", "membership", "scoring", "training"),
         *BASE,
@@ -73,7 +74,7 @@ MAY_IMPORT = {
     },
     "auditing": {
         *("assembly", "comparability", "device", "effort", "gallery", "images", "hypotheses", "inspection"),
-        *("investigation", "threads", "training"),
+        *("investigation", "naming", "threads", "training"),
         *STAGES,
         "report",
         *BASE,
@@ -91,7 +92,7 @@ MAY_IMPORT = {
             "membership",
             "options",
         ),
-        *("planning", "policy", "report", "shorthand", "terminal"),
+        *("naming", "planning", "policy", "report", "shorthand", "terminal"),
         *BASE,
         "",
     },

@@ -13,7 +13,7 @@ import typer
 from typer.main import get_command
 
 from auditcli import policy, terminal
-from auditcli.cli import attacks, card, describe, inspect, plan, render, scan, schema
+from auditcli.cli import attacks, card, describe, inspect, names, plan, render, scan, schema
 from auditcli.errors import AuditError
 from auditcli.shorthand import DefaultToScan
 
@@ -24,6 +24,7 @@ COMMANDS: tuple[Callable[..., int], ...] = (
     describe.describe,
     plan.plan,
     render.render,
+    names.names,
     card.card,
     attacks.attacks,
     schema.schema,

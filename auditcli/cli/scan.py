@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from auditcli import arguments, destination, policy, terminal
-from auditcli.errors import UsageError
 from auditcli.options import (
     HERE,
     Arch,
@@ -27,15 +26,18 @@ from auditcli.options import (
     IncludeImages,
     Mean,
     ModelPath,
+    Names,
     Output,
     Profile,
     Quiet,
+    Reconstructions,
     Redact,
     Reference,
     Seed,
     ShadowCache,
     Shadows,
     Shape,
+    Shown,
     Std,
     Verbose,
     View,
@@ -78,6 +80,8 @@ def scan(
     format: Views = None,
     fail_on: FailOn = "high",
     include_images: IncludeImages = False,
+    reconstructions: Reconstructions = Shown.BLURRED,
+    names: Names = False,
     redact: Redact = False,
     shadows: Shadows = 0,
     shadow_cache: ShadowCache = None,
@@ -86,8 +90,15 @@ def scan(
     verbose: Verbose = False,
 ) -> int:
     """Audit a model and write a report: the default command."""
-    if include_images and redact:
-        raise UsageError("--include-images and --redact contradict each other", hint="give one of them")
+    from auditcli.report.redaction import wanted
+
+    shown: dict[str, Any] = {
+        "names": names,
+        "reconstructions": reconstructions.value,
+        "include_images": include_images,
+        "redact": redact,
+    }
+    wanted(**shown)  # refuses what contradicts itself before torch is imported
     options = {
         "reference": reference,
         "controls": controls,
@@ -102,8 +113,7 @@ def scan(
         "assume": arguments.assumptions(assume or ()),
         "arch": arch,
         "arch_arguments": arguments.keywords(arch_arg or ()),
-        "include_images": include_images,
-        "redact": redact,
+        **shown,
         "shadows": shadows,
         "shadow_cache": shadow_cache,
         "command": _command(context),
@@ -136,6 +146,8 @@ def demo(
         "profile": profile.value,
         "device": device,
         "seed": seed,
+        "names": True,
+        "reconstructions": "sharp",
         "include_images": True,
         "command": _command(context),
     }
