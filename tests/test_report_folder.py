@@ -158,3 +158,21 @@ def test_missing_report(tmp_path):
     with pytest.raises(LoadError, match=r"cannot read .*absent\.json") as caught:
         read(tmp_path / "absent.json")
     assert "privaudit scan" in caught.value.hint
+
+
+def test_views_of_another_report_do_not_outlive_it(critical, tmp_path):
+    critical.save(tmp_path, ("json", "html"))
+    undrawn(example("critical", pictures=False)).save(tmp_path, ("json",))
+    assert names(tmp_path) == {"report.json"}
+
+
+def test_views_of_the_same_report_stay(critical, tmp_path):
+    critical.save(tmp_path, ("json", "md"))
+    critical.save(tmp_path, ("html",))
+    assert {"report.json", "report.md", "report.html"} <= names(tmp_path)
+
+
+def test_pictures_go_where_the_earlier_report_cannot_be_read(critical, saved):
+    (saved / "report.json").write_text("{", encoding="utf-8")
+    undrawn(example("critical", pictures=False)).save(saved, ("json",))
+    assert names(saved) == {"report.json"}

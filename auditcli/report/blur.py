@@ -5,7 +5,7 @@ Chosen by `benchmarks/blur.py`: see docs/redaction.md for what is still to be to
 
 from io import BytesIO
 
-BLOCKS = 4
+BLOCKS = 3
 """A side of a blurred picture has at most so many blocks ..."""
 LEVELS = 3
 """... each of them one of so many greys."""
@@ -15,13 +15,15 @@ MOST_PIXELS = 2**25
 """Nothing larger is decoded."""
 
 
-def blurred(png: bytes) -> bytes | None:
-    """A picture of the same size made of at most `BLOCKS` x `BLOCKS` grey squares of `LEVELS` levels.
+def blurred(png: bytes, *, blocks: int = BLOCKS, levels: int = LEVELS) -> bytes | None:
+    """A picture of the same size made of a few grey rectangles.
 
-    Nothing of the file is taken over but the mean brightness of each square.
+    Nothing of the file is taken over but the mean brightness of each of them, rounded.
 
     Args:
         png: A PNG, perhaps of a stranger.
+        blocks: Rectangles a side at most.
+        levels: Greys from black to white, 2 or more.
 
     Returns:
         A PNG; None where there is nothing to decode, so that the caller shows nothing at all.
@@ -36,9 +38,9 @@ def blurred(png: bytes) -> bytes | None:
             grey = picture.convert("L")
     except Exception:  # Pillow raises whatever its parts do.
         return None
-    blocks = [max(1, min(BLOCKS, side // LEAST_BLOCK)) for side in (width, height)]
-    means = grey.resize((blocks[0], blocks[1]), Image.Resampling.BOX)
-    levels = means.point([round(round(value / 255 * (LEVELS - 1)) * 255 / (LEVELS - 1)) for value in range(256)])
+    across, down = (max(1, min(blocks, side // LEAST_BLOCK)) for side in (width, height))
+    means = grey.resize((across, down), Image.Resampling.BOX)
+    rounded = means.point([round(round(value / 255 * (levels - 1)) * 255 / (levels - 1)) for value in range(256)])
     stream = BytesIO()
-    levels.resize((width, height), Image.Resampling.NEAREST).save(stream, format="PNG", optimize=True)
+    rounded.resize((width, height), Image.Resampling.NEAREST).save(stream, format="PNG", optimize=True)
     return stream.getvalue()

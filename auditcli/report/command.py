@@ -48,6 +48,7 @@ def _replaced(words: list[str], model: str) -> Iterator[str]:
 
 def _said(option: str, value: str, model: str) -> str:
     """What stands behind an option, or its stand-in."""
-    if option in KEPT or value in ("", model) or value.startswith(f"hf://{model}"):
+    origin, hub = model.partition("@")[0], value.partition("@")[0]
+    if option in KEPT or value in ("", model) or (hub == origin and hub.startswith("hf://")):
         return value
     return option.strip("-").replace("-", "_").upper() or "MODEL"
