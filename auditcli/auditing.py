@@ -160,6 +160,7 @@ def audit(
     members, holdout = _sample(samples[0], "member", target.profile), _sample(samples[1], "control", target.profile)
     aliases = naming.aliases_of(members, holdout)
     members, holdout, compared = _compared(members, holdout, target, seed=seed)
+    members, holdout = naming.by_id("member", members, aliases), naming.by_id("control", holdout, aliases)
     prospect = _prospect(target.profile, members, holdout, shadows=shadows)
     if announce is not None:
         announce(prospect)
@@ -230,12 +231,12 @@ def _chosen(names: Sequence[str]) -> tuple[Attack, ...]:
 
 
 def _sample(path: Path | None, role: Role, profile: Profile) -> Sample | None:
-    """Members or controls, in an order that tells nothing about their names."""
+    """Members or controls."""
     if path is None:
         return None
     sample = read_sample(path, profile.input_shape, profile.labels, role=f"{role}s")
     _require_classes(sample, f"{role}s", profile)
-    return naming.by_id(sample, role)
+    return sample
 
 
 def _compared(

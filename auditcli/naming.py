@@ -50,7 +50,7 @@ class Found:
             return f"the ids of the {self.role}s were given at random by `privaudit render`: no image tells them"
         return (
             f"these {self.role}s are not those of the report: their sha256 is {self.sha256[:12]}..., and the report "
-            f"has {self.expected[:12]}..."
+            f"has {self.expected[:12]}...; or `privaudit render` gave it its ids at random"
         )
 
 
@@ -60,10 +60,11 @@ def aliases_of(members: Sample | None, controls: Sample | None) -> Aliases:
     return {role: of_images(role, sample.hashes, sample.ids) for role, sample in given if sample is not None}
 
 
-def by_id(sample: Sample, role: Role) -> Sample:
+def by_id(role: Role, sample: Sample | None, aliases: Aliases) -> Sample | None:
     """The sample in the order of its ids: the place of an image in a report tells nothing about its name."""
-    alias = of_images(role, sample.hashes, sample.ids)
-    order = sorted(range(len(sample)), key=lambda index: alias(sample.ids[index]))
+    if sample is None:
+        return None
+    order = sorted(range(len(sample)), key=[aliases[role](name) for name in sample.ids].__getitem__)
     return replace(
         sample,
         images=sample.images[order],
@@ -96,9 +97,9 @@ def looked_up(report: Report, members: Path | None, controls: Path | None) -> tu
 
 
 def _found(report: Report, role: Role, path: Path) -> Found:
-    sample = by_id(read_sample(path, report.model.input_shape, report.model.labels, role=f"{role}s"), role)
+    sample = read_sample(path, report.model.input_shape, report.model.labels, role=f"{role}s")
     alias = of_images(role, sample.hashes, sample.ids)
-    names = {alias(name): name for name in sample.ids}
+    names = dict(sorted((alias(name), name) for name in sample.ids))
     gone = {names[image.id] for image in _left_out(report) if image.role == role and image.id in names}
     return Found(
         role=role,
