@@ -58,7 +58,8 @@ def render(
 
 def _reduced(report: Report, pictures: Less | None, *, hash_names: bool) -> Report:
     """The report with so much less in it than it has."""
-    from auditcli.report import redaction
+    from auditcli.report.redaction import redact
+    from auditcli.report.schema import Redaction
 
     has = report.redaction.model_dump()
     kinds = {None: {}, Less.BLURRED: {"reconstructions": "blurred"}, Less.NONE: {"reconstructions": "left out"}}
@@ -67,4 +68,4 @@ def _reduced(report: Report, pictures: Less | None, *, hash_names: bool) -> Repo
         **({"images": False} if pictures else {}),
         **({"names": "hashed"} if hash_names else {}),
     }
-    return redaction.redact(report, redaction.Redaction(**(has | asked))) if asked else report
+    return redact(report, Redaction(**(has | asked))) if asked else report
