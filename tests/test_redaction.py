@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from report_examples import example, undrawn
 
+from auditcli.__main__ import main
 from auditcli.errors import UsageError
 from auditcli.report import FORMATS, Report, render
 from auditcli.report import schema as s
@@ -351,3 +352,29 @@ def test_a_report_without_blur_is_redacted_without_pillow(full, tmp_path):
 def test_marks_do_not_change_the_schema():
     assert OF_MEMBER.role(None) == "member"
     assert s.Member.model_json_schema()["properties"]["id"] == {"title": "Id", "type": "string"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--reconstructions", "blurred", "--format", "md"], "--format md holds no pictures"),
+        (["--reconstructions", "blurred", "--redact", "--format", "html"], "contradict"),
+    ],
+)
+def test_what_cannot_be_rendered_is_refused(full, tmp_path, capsys, words, said):
+    full.save(tmp_path, ("json",))
+    assert main(["render", str(tmp_path), *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_part_is_taken_out_alone(full, tmp_path, capsys):
+    full.save(tmp_path, ("json",))
+    taken = {
+        "--hash-names": {"names": "hashed"},
+        "--reconstructions=none": {"reconstructions": "left out", "images": False},
+        "--redact": STRICT.model_dump(),
+    }
+    for option, changed in taken.items():
+        assert main(["render", str(tmp_path), "--format", "json", option]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert said["redaction"] == full.redaction.model_dump() | changed

@@ -59,13 +59,8 @@ def render(
 def _reduced(report: Report, pictures: Less | None, *, hash_names: bool) -> Report:
     """The report with so much less in it than it has."""
     from auditcli.report.redaction import redact
-    from auditcli.report.schema import Redaction
 
-    has = report.redaction.model_dump()
-    kinds = {None: {}, Less.BLURRED: {"reconstructions": "blurred"}, Less.NONE: {"reconstructions": "left out"}}
-    asked = {
-        **kinds[pictures],
-        **({"images": False} if pictures else {}),
-        **({"names": "hashed"} if hash_names else {}),
-    }
-    return redact(report, Redaction(**(has | asked))) if asked else report
+    asked: dict[str, object] = {"names": "hashed"} if hash_names else {}
+    if pictures is not None:
+        asked |= {"reconstructions": "blurred" if pictures is Less.BLURRED else "left out", "images": False}
+    return redact(report, report.redaction.model_copy(update=asked)) if asked else report
