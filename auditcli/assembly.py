@@ -56,7 +56,6 @@ class Session:
     command: str
     stopped_by: StopReason
     interrupted: bool
-    redacted: bool
 
 
 def assemble(
@@ -74,7 +73,7 @@ def assemble(
     gallery: Gallery,
     session: Session,
 ) -> schema.Report:
-    """The report of an audit.
+    """The report of an audit, with all that is known in it: `report.redaction` takes out what it must not spread.
 
     Args:
         model: From `inspection.describe`.
@@ -130,7 +129,7 @@ def assemble(
             positive=tuple(schema.PositiveControl(**asdict(control)) for control in findings.positive),
         ),
         gallery=gallery.items,
-        redacted=session.redacted,
+        redaction=schema.Redaction(names="shown", reconstructions="sharp", images=True),
         interrupted=session.interrupted,
         manifest=_manifest(model, members, controls, session),
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from auditcli import device as devices
-from auditcli import gallery, inspection
+from auditcli import gallery, inspection, naming
 from auditcli.assembly import Session, assemble
 from auditcli.attacks import Attack, all_attacks
 from auditcli.comparability import blind, vet
@@ -23,6 +23,7 @@ from auditcli.images import read_sample, require_disjoint
 from auditcli.investigation import Case, Docket, findings, investigate
 from auditcli.loading import load as read_checkpoint
 from auditcli.membership import all_signals
+from auditcli.report import redaction
 from auditcli.scoring.findings import Findings
 from auditcli.scoring.plan import plan
 from auditcli.scoring.verdict import judge
@@ -31,6 +32,8 @@ from auditcli.training import predicted
 from auditcli.types import Comparability, Plan, Profile, Sample, StopReason, Target
 
 if TYPE_CHECKING:
+    from auditcli.report.marks import Role
+    from auditcli.report.redaction import Shown
     from auditcli.report.schema import Report
     from auditcli.types import Checkpoint, Watcher
 
@@ -94,6 +97,8 @@ def audit(
     assume: Mapping[str, str] | None = None,
     arch: str = "",
     arch_arguments: Mapping[str, Any] | None = None,
+    names: bool = False,
+    reconstructions: Shown = "blurred",
     include_images: bool = False,
     redact: bool = False,
     shadows: int = 0,
@@ -119,8 +124,10 @@ def audit(
         assume: What else the model does not say.
         arch: As for `load`.
         arch_arguments: The same.
+        names: Show the file names of the auditor's images in the report, and not ids.
+        reconstructions: Show them `sharp`, `blurred` or not at all (`none`).
         include_images: Show the auditor's images in the report.
-        redact: Show no picture at all.
+        redact: Show no picture at all, and no name.
         shadows: Models of the same architecture to train on half of the controls, for the signals that compare with
             such; 0 for none.
         shadow_cache: Folder where they are kept and found again; they are weights trained on the controls.
@@ -136,6 +143,7 @@ def audit(
         AuditError: an option, the model or the images cannot be used; nothing was attacked yet.
     """
     started, began = datetime.now(UTC), time.monotonic()
+    shown = redaction.wanted(names=names, reconstructions=reconstructions, include_images=include_images, redact=redact)
     chosen, where = _chosen(attacks), devices.resolve(device)
     if profile not in EFFORTS:
         raise UsageError(f"there is no profile {profile!r}", hint=f"--profile {', '.join(EFFORTS)}")
@@ -149,7 +157,10 @@ def audit(
     )
     samples = [None if sample is None else Path(sample) for sample in (reference, controls)]
     checkpoint, described, target = _open(path, options, where, *samples, seconds=_RESOLVING * budget)
-    members, holdout, compared = _samples(reference, controls, target, seed=seed)
+    members, holdout = _sample(samples[0], "member", target.profile), _sample(samples[1], "control", target.profile)
+    aliases = naming.aliases_of(members, holdout)
+    members, holdout, compared = _compared(members, holdout, target, seed=seed)
+    members, holdout = naming.by_id("member", members, aliases), naming.by_id("control", holdout, aliases)
     prospect = _prospect(target.profile, members, holdout, shadows=shadows)
     if announce is not None:
         announce(prospect)
@@ -170,7 +181,7 @@ def audit(
     docket = investigate(case)
     found, best = findings(case, docket)
     seconds = time.monotonic() - began
-    return assemble(
+    report = assemble(
         model=inspection.describe(checkpoint, described),
         verdict=judge(found),
         findings=found,
@@ -181,7 +192,7 @@ def audit(
         members=members,
         controls=holdout,
         best=(best[0].best if best[0] else (), best[1].best if best[1] else ()),
-        gallery=_gallery(case, docket, found, include_images=include_images, redact=redact),
+        gallery=_gallery(case, docket, found),
         session=Session(
             started=started,
             finished=datetime.now(UTC),
@@ -193,9 +204,9 @@ def audit(
             command=command,
             stopped_by=_stopped_by(docket),
             interrupted=docket.interrupted,
-            redacted=redact,
         ),
     )
+    return redaction.redact(report, shown, aliases)
 
 
 def _open(
@@ -219,22 +230,23 @@ def _chosen(names: Sequence[str]) -> tuple[Attack, ...]:
     return tuple(attack for attack in known if not names or attack.name in names or attack.negative_control)
 
 
-def _samples(
-    reference: str | Path | None, controls: str | Path | None, target: Target, *, seed: int
+def _sample(path: Path | None, role: Role, profile: Profile) -> Sample | None:
+    """Members or controls."""
+    if path is None:
+        return None
+    sample = read_sample(path, profile.input_shape, profile.labels, role=f"{role}s")
+    _require_classes(sample, f"{role}s", profile)
+    return sample
+
+
+def _compared(
+    members: Sample | None, controls: Sample | None, target: Target, *, seed: int
 ) -> tuple[Sample | None, Sample | None, Comparability | None]:
     """Members, controls, and whether they can be compared; what would be counted twice is left out."""
-    profile = target.profile
-    members, holdout = (
-        None if path is None else read_sample(Path(path), profile.input_shape, profile.labels, role=role)
-        for path, role in ((reference, "members"), (controls, "controls"))
-    )
-    for sample, role in ((members, "members"), (holdout, "controls")):
-        if sample is not None:
-            _require_classes(sample, role, profile)
-    if members is None or holdout is None:
-        return members, holdout, None
-    require_disjoint(members, holdout)
-    vetted = vet(members, holdout)
+    if members is None or controls is None:
+        return members, controls, None
+    require_disjoint(members, controls)
+    vetted = vet(members, controls)
     with one_thread():
         found = blind(vetted.members, vetted.controls, seed=seed)
     compared = Comparability(
@@ -273,20 +285,12 @@ def _prospect(profile: Profile, members: Sample | None, controls: Sample | None,
     return plan(counts[0], counts[1], tests=len(signals) + 1, shadows=bool(shadows))
 
 
-def _gallery(case: Case, docket: Docket, findings: Findings, *, include_images: bool, redact: bool) -> gallery.Gallery:
+def _gallery(case: Case, docket: Docket, findings: Findings) -> gallery.Gallery:
     if case.members is not None and findings.members:
-        return gallery.pairs(
-            docket.scored,
-            findings.members,
-            case.members,
-            case.controls,
-            case.target,
-            include_images=include_images,
-            redact=redact,
-        )
+        return gallery.pairs(docket.scored, findings.members, case.members, case.controls, case.target)
     for outcome in docket.ran:
         if outcome.found is not None and len(outcome.found.candidates) > 1:
-            return gallery.agreed(outcome.found, case.target, redact=redact)
+            return gallery.agreed(outcome.found, case.target)
     return gallery.Gallery()
 
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from auditcli.report import schema
+from auditcli.report.redaction import described
 from auditcli.scoring.agreement import agreement, distinct
 from auditcli.scoring.ssim import pairwise_ssim
 
@@ -40,11 +41,10 @@ def pairs(
     members: Sample,
     controls: Sample | None,
     target: Target,
-    *,
-    include_images: bool,
-    redact: bool,
 ) -> Gallery:
     """The members that came back best, each beside its reconstruction and the control nearest to that.
+
+    All is shown, by name: `report.redaction` takes out what a report must not spread.
 
     Args:
         outcomes: Scored attacks.
@@ -52,15 +52,13 @@ def pairs(
         members: The auditor's training images.
         controls: Hold-out images, or None.
         target: Names the class the model sees in a reconstruction.
-        include_images: Whether pixels of members and controls may be shown.
-        redact: Whether no picture may be shown at all.
 
     Returns:
         At most `SHOWN` items: flagged members first, then by SSIM.
     """
     by_name = {outcome.attack.name: outcome for outcome in outcomes}
     order = sorted(range(len(findings)), key=lambda i: (not findings[i].leaked, -findings[i].best_ssim))[:SHOWN]
-    album = _Album(redact)
+    album = _Album()
     items = []
     for rank, index in enumerate(order, start=1):
         finding = findings[index]
@@ -84,25 +82,22 @@ def pairs(
                 control_ssim=None if nearest is None or near is None else float(nearest[near]),
                 member_id=finding.id,
                 control_id=None if controls is None or near is None else controls.ids[near],
-                reconstruction=album.add(f"{name}-reconstruction.png", image, f"reconstruction by {finding.attack}"),
-                member=album.add(f"{name}-member.png", members.images[index], f"training image {finding.id}")
-                if include_images
-                else None,
-                control=album.add(f"{name}-control.png", controls.images[near], f"control {controls.ids[near]}")
-                if include_images and controls is not None and near is not None
-                else None,
+                reconstruction=album.add(f"{name}-reconstruction.png", image),
+                member=album.add(f"{name}-member.png", members.images[index]),
+                control=None
+                if controls is None or near is None
+                else album.add(f"{name}-control.png", controls.images[near]),
             )
         )
-    return Gallery(tuple(items), album.pages)
+    return Gallery(tuple(map(described, items)), album.pages)
 
 
-def agreed(found: Reconstruction, target: Target, *, redact: bool) -> Gallery:
+def agreed(found: Reconstruction, target: Target) -> Gallery:
     """What independent restarts agree on, best agreement first; needs no image of the auditor.
 
     Args:
         found: Of an attack with at least two restarts.
         target: Names the class the model sees in a reconstruction.
-        redact: Whether no picture may be shown.
 
     Returns:
         At most `SHOWN` items, no two of them alike.
@@ -110,7 +105,7 @@ def agreed(found: Reconstruction, target: Target, *, redact: bool) -> Gallery:
     scores = agreement(found.candidates)
     chosen = _unlike(found.candidates, scores)
     flat = found.candidates.flatten(0, 1).cpu()
-    album = _Album(redact)
+    album = _Album()
     items = tuple(
         schema.GalleryItem(
             rank=rank,
@@ -122,15 +117,13 @@ def agreed(found: Reconstruction, target: Target, *, redact: bool) -> Gallery:
             control_ssim=None,
             member_id=None,
             control_id=None,
-            reconstruction=album.add(
-                f"gallery/{rank:02d}-reconstruction.png", flat[index], f"reconstruction by {found.attack}"
-            ),
+            reconstruction=album.add(f"gallery/{rank:02d}-reconstruction.png", flat[index]),
             member=None,
             control=None,
         )
         for rank, index in enumerate(chosen, start=1)
     )
-    return Gallery(items, album.pages)
+    return Gallery(tuple(map(described, items)), album.pages)
 
 
 def _unlike(candidates: Tensor, scores: Tensor) -> tuple[int, ...]:
@@ -166,15 +159,12 @@ def _agreement_of(found: Reconstruction, index: int) -> float | None:
 class _Album:
     """Collects PNG bytes by name while a gallery is put together."""
 
-    def __init__(self, redact: bool) -> None:
-        self.redact = redact
+    def __init__(self) -> None:
         self.pages: dict[str, bytes] = {}
 
-    def add(self, file: str, image: Tensor, alt: str) -> schema.Picture | None:
-        if self.redact:
-            return None
+    def add(self, file: str, image: Tensor) -> schema.Picture:
         self.pages[file] = _png(image)
-        return schema.Picture(file=file, sha256=hashlib.sha256(self.pages[file]).hexdigest(), alt=alt)
+        return schema.Picture(file=file, sha256=hashlib.sha256(self.pages[file]).hexdigest(), alt="")
 
 
 def _png(image: Tensor) -> bytes:

@@ -42,6 +42,14 @@ class Profile(StrEnum):
     DEEP = "deep"
 
 
+class Shown(StrEnum):
+    """What becomes of pictures that an attack reconstructed."""
+
+    SHARP = "sharp"
+    BLURRED = "blurred"
+    NONE = "none"
+
+
 def _option(*names: str, help: str, metavar: str | None = None, **more: Any) -> Any:
     """An option that is also read from `PRIVAUDIT_` and its first name, e.g. `PRIVAUDIT_FAIL_ON`."""
     variable = f"PRIVAUDIT_{names[0].strip('-').replace('-', '_').upper()}"
@@ -122,8 +130,10 @@ FailOn = Annotated[
 PolicyFile = Annotated[
     Path | None, _option("--policy", metavar="FILE", help="What else is demanded, and what is waived: docs/policy.md.")
 ]
-IncludeImages = Annotated[bool, _option("--include-images", help="Show training images in the report.")]
-Redact = Annotated[bool, _option("--redact", help="Write no picture at all.")]
+IncludeImages = Annotated[bool, _option("--include-images", help="Show members and controls in the report.")]
+Reconstructions = Annotated[Shown, _option("--reconstructions", help="How the report shows what was reconstructed.")]
+Names = Annotated[bool, _option("--names", help="Show file names of members and controls, not ids.")]
+Redact = Annotated[bool, _option("--redact", help="Show no picture at all and no file name.")]
 Shadows = Annotated[
     int,
     _option("--shadows", min=0, metavar="K", help="Train K models on half of the controls, to compare with."),

@@ -8,7 +8,18 @@ _PANELS: Final = {
     "Images": ("reference", "controls", "members"),
     "Effort": ("budget", "profile", "attack", "device", "seed", "shadows", "shadow_cache", "tests"),
     "Model": ("mean", "std", "input_shape", "assume", "arch", "arch_arg", "labels"),
-    "Report": ("output", "format", "include_images", "redact", "names", "embed", "force", "resume"),
+    "Report": (
+        "output",
+        "format",
+        "include_images",
+        "reconstructions",
+        "names",
+        "redact",
+        "hash_names",
+        "embed",
+        "force",
+        "resume",
+    ),
     "Gate": ("fail_on", "policy", "check", "report", "max_age"),
     "Talk": ("as_json", "show", "quiet", "verbose", "help"),
     "Settings": ("no_config", "config"),
@@ -19,7 +30,7 @@ _BY_NAME: Final = {name: panel for panel, names in _PANELS.items() for name in n
 
 COMMANDS: Final = {
     **dict.fromkeys(("scan", "demo", "inspect", "describe", "plan"), "Audit"),
-    **dict.fromkeys(("render", "card", "verify", "compare"), "Report"),
+    **dict.fromkeys(("render", "card", "verify", "compare", "names"), "Report"),
     **dict.fromkeys(("attacks", "schema", "config"), "About"),
 }
 """The panel of a command by its name."""

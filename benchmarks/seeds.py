@@ -44,7 +44,8 @@ def audited(case: tuple[str, bool, int]) -> dict[str, object]:
     fixture = entry(name)
     members, controls = resource("fixtures", fixture["members"]), resource("fixtures", fixture["controls"])
     images = {"reference": members, "controls": controls} if with_images else {}
-    report = audit(resource("fixtures", fixture["model"]), seed=seed, **images)  # type: ignore[arg-type]
+    model = resource("fixtures", fixture["model"])
+    report = audit(model, seed=seed, names=True, reconstructions="sharp", **images)  # type: ignore[arg-type]
     kkt = next(attack for attack in report.attacks if attack.name == "kkt")
     return {
         "model": name,

@@ -22,7 +22,9 @@ def main() -> None:
     torch.set_num_threads(1)
     more: dict[str, Any] = {"shadows": int(shadows)} if int(shadows) else {}
     began = time.monotonic()
-    report = auditcli.audit(model, reference=members, controls=controls, seed=int(seed), redact=True, **more)
+    report = auditcli.audit(
+        model, reference=members, controls=controls, seed=int(seed), names=True, reconstructions="none", **more
+    )
     result = {"seconds": time.monotonic() - began, "report": json.loads(report.to_json())}
     partial = Path(output).with_suffix(".part")
     partial.write_text(json.dumps(result) + "\n", encoding="utf-8")

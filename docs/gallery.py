@@ -54,7 +54,10 @@ def chosen(report: Report, columns: int) -> tuple[GalleryItem, ...]:
         if item.reconstruction and all(picture and picture.file in report.pictures for picture in pictures):
             by_picture.setdefault(item.reconstruction.sha256, item)
     if not by_picture:
-        raise SystemExit("no complete item in the gallery; privaudit scan needs --members --controls --include-images")
+        raise SystemExit(
+            "no complete item in the gallery; privaudit scan needs --members --controls --include-images "
+            "--reconstructions sharp"
+        )
     return tuple(by_picture.values())[:columns]
 
 

@@ -134,7 +134,7 @@ def sample_report(level: str = "none-detected", *, interrupted: bool = False, **
             ),
         ),
         gallery=(),
-        redacted=True,
+        redaction=schema.Redaction(names="hashed", reconstructions="left out", images=False),
         interrupted=interrupted,
         manifest=schema.Manifest(
             privaudit="0.1.0",

@@ -49,7 +49,7 @@ def example(level: str, *, pictures: bool = True, **changes: object) -> Report:
         "comparability": None if blind else _comparability(level),
         "controls": _controls(level, members, controls),
         "gallery": _gallery(rng, level, images, members),
-        "redacted": not pictures,
+        "redaction": s.Redaction(names="shown", reconstructions="sharp" if pictures else "left out", images=pictures),
         "interrupted": False,
         "manifest": _manifest(blind),
     }

@@ -117,6 +117,8 @@ def test_defaults(audit):
         "assume": {},
         "arch": "",
         "arch_arguments": {},
+        "names": False,
+        "reconstructions": "blurred",
         "include_images": False,
         "redact": False,
         "shadows": 0,
@@ -141,6 +143,7 @@ def test_every_option_reaches_the_audit(audit):
         "scan /home/me/m.onnx --members in/members --holdout c.npz --budget 1h30m --profile deep --attack kkt --attack "
         "noise --device cuda:1 --seed 3 --mean 0.1,0.2,0.3 --std 1 --input-shape 3,8,9 --assume activation=gelu "
         "--assume heads=4 --arch mine/models.py:Net --arch-arg width=64 --arch-arg act=relu --include-images "
+        "--reconstructions sharp --names "
         "--shadows 4 --shadow-cache kept"
     )
     assert main(words.split()) == 0
@@ -160,6 +163,8 @@ def test_every_option_reaches_the_audit(audit):
         "assume": {"activation": "gelu", "heads": "4"},
         "arch": "mine/models.py:Net",
         "arch_arguments": {"width": 64, "act": "relu"},
+        "names": True,
+        "reconstructions": "sharp",
         "include_images": True,
         "redact": False,
         "shadows": 4,
@@ -310,6 +315,9 @@ def test_our_own_bug(audit, capsys):
         (["m.onnx", "--input-shape", "28,28"], "28,28", "--input-shape 3,32,32"),
         (["m.onnx", "--assume", "gelu"], "gelu", "--assume activation=gelu"),
         (["m.onnx", "--include-images", "--redact"], "--redact", "one of them"),
+        (["m.onnx", "--names", "--redact"], "--names and --redact", "one of them"),
+        (["m.onnx", "--reconstructions", "sharp", "--redact"], "--redact", "one of them"),
+        (["m.onnx", "--reconstructions", "dim"], "dim", "privaudit scan --help"),
         (["render"], "REPORT.json", "privaudit render --help"),
         (["render", "r.json"], "--format", "privaudit render --help"),
         (["render", "r.json", "--format", "html"], "r.json", "privaudit scan"),

@@ -160,8 +160,9 @@ def test_interrupted_is_said_at_the_top():
 def test_redacted_report_holds_no_picture():
     text = render(undrawn(example("critical", pictures=False)), "html")
     assert "data:image" not in text
-    assert text.count('title="not embedded: run with --include-images"') == 14 * 3
-    assert "This report is redacted" in text
+    assert text.count('title="not embedded: run with --include-images"') == 14 * 2
+    assert text.count('title="left out: run with --reconstructions') == 14
+    assert "Reconstructions are left out, for they may be training images" in text
 
 
 def test_pictures_are_embedded_with_their_words(pages):

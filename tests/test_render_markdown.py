@@ -94,7 +94,9 @@ def test_pictures_are_links_into_the_gallery():
 def test_redacted_report_has_placeholders():
     text = render(example("critical", pictures=False), "md")
     assert "<img" not in text
-    assert text.count("*not embedded: run with --include-images*") == 14 * 3
+    assert text.count("*not embedded: run with --include-images*") == 14 * 2
+    assert text.count("*left out: run with --reconstructions blurred or sharp*") == 14
+    assert "Reconstructions are left out, for they may be training images" in text
 
 
 def test_interrupted_is_said_at_the_top():

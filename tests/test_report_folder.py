@@ -135,7 +135,7 @@ def _changed(**changes: object) -> str:
         (_changed(schema_version="2.0"), "schema_version '2.0', this privaudit reads '1.0'"),
         (_changed(schema_version={"\x1b[31m": 1}), "schema_version"),
         (_changed(surprise=1), "Extra inputs are not permitted at surprise"),
-        (_changed(redacted="perhaps"), "valid boolean.* at redacted"),
+        (_changed(interrupted="perhaps"), "valid boolean.* at interrupted"),
     ],
 )
 def test_refuses_what_is_no_report(tmp_path, content, message):
@@ -158,3 +158,21 @@ def test_missing_report(tmp_path):
     with pytest.raises(LoadError, match=r"cannot read .*absent\.json") as caught:
         read(tmp_path / "absent.json")
     assert "privaudit scan" in caught.value.hint
+
+
+def test_views_of_another_report_do_not_outlive_it(critical, tmp_path):
+    critical.save(tmp_path, ("json", "html"))
+    undrawn(example("critical", pictures=False)).save(tmp_path, ("json",))
+    assert names(tmp_path) == {"report.json"}
+
+
+def test_views_of_the_same_report_stay(critical, tmp_path):
+    critical.save(tmp_path, ("json", "md"))
+    critical.save(tmp_path, ("html",))
+    assert {"report.json", "report.md", "report.html"} <= names(tmp_path)
+
+
+def test_pictures_go_where_the_earlier_report_cannot_be_read(critical, saved):
+    (saved / "report.json").write_text("{", encoding="utf-8")
+    undrawn(example("critical", pictures=False)).save(saved, ("json",))
+    assert names(saved) == {"report.json"}

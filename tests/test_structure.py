@@ -66,6 +66,7 @@ MAY_IMPORT = {
     "training": {"training", "families", "threads", *BASE},
     "outcomes": {"threads", "attacks", "membership", "scoring", *BASE},
     "gallery": {"outcomes", "scoring", "report", *BASE},
+    "naming": {"comparability", "images", "report", *BASE},
     "positive": {
         *("loading", "families", "images", "outcomes", "attacks", "membership", "scoring", "training"),
         *BASE,
@@ -78,7 +79,7 @@ MAY_IMPORT = {
     },
     "auditing": {
         *("assembly", "comparability", "device", "effort", "gallery", "images", "hypotheses", "inspection"),
-        *("investigation", "threads", "training"),
+        *("investigation", "naming", "threads", "training"),
         *STAGES,
         "report",
         *BASE,
@@ -99,7 +100,7 @@ MAY_IMPORT = {
             "membership",
             "options",
         ),
-        *("configured", "panels", "planning", "policy", "report", "settings", "shorthand", "terminal"),
+        *("configured", "naming", "panels", "planning", "policy", "report", "settings", "shorthand", "terminal"),
         *BASE,
         "",
     },

@@ -27,6 +27,7 @@ class Bench:
             controls=self._write("controls", *controls),
             profile="quick",
             device="cpu",
+            names=True,
             **options,
         )
 

@@ -14,7 +14,7 @@ import typer
 from typer.main import get_command
 
 from auditcli import panels, policy, terminal
-from auditcli.cli import attacks, card, compare, config, describe, inspect, plan, render, scan, schema, verify
+from auditcli.cli import attacks, card, compare, config, describe, inspect, names, plan, render, scan, schema, verify
 from auditcli.configured import Configured, configured
 from auditcli.errors import AuditError
 from auditcli.shorthand import DefaultToScan
@@ -26,6 +26,7 @@ COMMANDS: tuple[Callable[..., int], ...] = (
     describe.describe,
     plan.plan,
     render.render,
+    names.names,
     card.card,
     verify.verify,
     compare.compare,

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from auditcli import arguments, destination, settings, terminal
-from auditcli.errors import UsageError
 from auditcli.options import (
     HERE,
     Arch,
@@ -28,16 +27,19 @@ from auditcli.options import (
     IncludeImages,
     Mean,
     ModelPath,
+    Names,
     Output,
     PolicyFile,
     Profile,
     Quiet,
+    Reconstructions,
     Redact,
     Reference,
     Seed,
     ShadowCache,
     Shadows,
     Shape,
+    Shown,
     Std,
     Verbose,
     View,
@@ -85,6 +87,8 @@ def scan(
     fail_on: FailOn = None,
     policy: PolicyFile = None,
     include_images: IncludeImages = False,
+    reconstructions: Reconstructions = Shown.BLURRED,
+    names: Names = False,
     redact: Redact = False,
     shadows: Shadows = 0,
     shadow_cache: ShadowCache = None,
@@ -93,8 +97,15 @@ def scan(
     verbose: Verbose = False,
 ) -> int:
     """Audit a model and write a report: the default command."""
-    if include_images and redact:
-        raise UsageError("--include-images and --redact contradict each other", hint="give one of them")
+    from auditcli.report.redaction import wanted
+
+    shown: dict[str, Any] = {
+        "names": names,
+        "reconstructions": reconstructions.value,
+        "include_images": include_images,
+        "redact": redact,
+    }
+    wanted(**shown)  # refuses what contradicts itself before torch is imported
     options = {
         "reference": reference,
         "controls": controls,
@@ -109,8 +120,7 @@ def scan(
         "assume": arguments.assumptions(assume or ()),
         "arch": arch,
         "arch_arguments": arguments.keywords(arch_arg or ()),
-        "include_images": include_images,
-        "redact": redact,
+        **shown,
         "shadows": shadows,
         "shadow_cache": shadow_cache,
         "command": _command(context),
@@ -143,6 +153,8 @@ def demo(
         "profile": profile.value,
         "device": device,
         "seed": seed,
+        "names": True,
+        "reconstructions": "sharp",
         "include_images": True,
         "command": _command(context),
     }

@@ -1,10 +1,10 @@
-"""Repeats and near copies leave both samples: `vet`."""
+"""Repeats and near copies leave both samples: `vet`, `without`."""
 
 from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -88,6 +88,11 @@ def vet(members: Sample, controls: Sample) -> Vetted:
                 hint="members and controls must be different pictures; give controls that the model never saw",
             )
     return Vetted(results[0], results[1], tuple(left))
+
+
+def without(sample: Sample, ids: Container[str]) -> Sample:
+    """The sample as `vet` returns it where these images leave it; itself where none does."""
+    return _keep(sample, [i for i, name in enumerate(sample.ids) if name not in ids])
 
 
 def _distinct(sample: Sample) -> tuple[Sample, list[tuple[str, str]]]:

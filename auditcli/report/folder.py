@@ -4,6 +4,7 @@ Public names: `read`, `write`, `json_schema`.
 A report folder may come from a stranger: nothing is read from, and nothing written to, a place outside of it.
 """
 
+import re
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -21,6 +22,8 @@ from auditcli.report.text import clean
 GALLERY = "gallery"
 LARGEST_REPORT = 256 * 2**20
 LARGEST_PICTURE = 16 * 2**20
+OURS = re.compile(rf"{GALLERY}/[0-9]+-(reconstruction|member|control)\.png")
+"""Pictures as an audit names them."""
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -58,14 +61,14 @@ def read(path: str | Path) -> Report:
 def write(report: Report, directory: Path, formats: Sequence[str]) -> tuple[Path, ...]:
     """Writes a report; see `Report.save`."""
     files = {known.find(name).file: known.find(name).render(report).encode() for name in formats}
-    outdated = _named_before(directory) - set(report.pictures)
+    outdated = _left_before(directory, report) - {*files, *report.pictures}
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, content in report.pictures.items():
             replace(_inside(directory, name, make=True), content)
         written = tuple(replace(directory / name, content) for name, content in files.items())
         for name in outdated:
-            _inside(directory, name).unlink(missing_ok=True)
+            (_inside(directory, name) if "/" in name else directory / name).unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise UsageError(
@@ -142,9 +145,17 @@ def _inside(directory: Path, name: str, *, make: bool = False) -> Path:
     return folder / path.name
 
 
-def _named_before(directory: Path) -> set[str]:
-    """The pictures of the report that is about to be replaced: they must not outlive it, e.g. after `--redact`."""
+def _left_before(directory: Path, report: Report) -> set[str]:
+    """What the report that is about to be replaced left: it must not outlive it, e.g. after `--redact`.
+
+    Pictures are known by their names too, where the earlier report cannot be read; views only by the report.
+    """
+    gallery = directory / GALLERY
+    left = set() if gallery.is_symlink() else {f"{GALLERY}/{file.name}" for file in gallery.glob("*.png")}
+    left = {name for name in left if OURS.fullmatch(name)}
     try:
-        return set(read(directory).pictures)
+        before = read(directory)
     except LoadError:
-        return set()
+        return left
+    views = {form.file for form in known.FORMATS.values()} if before.to_json() != report.to_json() else set()
+    return left | set(before.pictures) | views

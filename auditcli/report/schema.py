@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, field_validator, model_validator
+
+from auditcli.report.marks import OF_CONTROL, OF_ITS_ORIGINAL, OF_ITS_ROLE, OF_MEMBER, PER_IMAGE
 
 SCHEMA_VERSION: Final = "1.0"
 
@@ -175,7 +177,7 @@ class Ssim(Part):
     """Similarity of one attack's candidates to the members and the controls."""
 
     definition: SsimDefinition
-    top: tuple[float, ...] = Field(description="The ten best members, many-to-one.")
+    top: Annotated[tuple[float, ...], PER_IMAGE] = Field(description="The ten best members, many-to-one.")
     mean: float
     p95: float
     members_over_half: int = Field(description="Members with SSIM >= 0.5, many-to-one.")
@@ -217,9 +219,9 @@ class Attack(Part):
 class Member(Part):
     """Whether one training image came back."""
 
-    id: str
-    best_ssim: float
-    matched_ssim: float
+    id: Annotated[str, OF_MEMBER]
+    best_ssim: Annotated[float, PER_IMAGE]
+    matched_ssim: Annotated[float, PER_IMAGE]
     attack: str
     p_value: float | None
     q_value: float | None
@@ -246,8 +248,8 @@ class RocPoint(Part):
 class Exposure(Part):
     """How far one member stands out among the controls by a signal."""
 
-    id: str
-    score: float = Field(description="In the unit of the signal; higher = more likely a member.")
+    id: Annotated[str, OF_MEMBER]
+    score: Annotated[float, PER_IMAGE] = Field(description="In the unit of the signal; higher = more likely a member.")
     p_value: float
     q_value: float
 
@@ -353,9 +355,11 @@ class Plan(Part):
 class LeftOut(Part):
     """An image that was not counted."""
 
-    id: str
+    id: Annotated[str, OF_ITS_ROLE]
     role: Literal["member", "control"]
-    like: str = Field(description="The image it is a copy of, in the same sample or in the other one.")
+    like: Annotated[str, OF_ITS_ORIGINAL] = Field(
+        description="The image it is a copy of, in the same sample or in the other one."
+    )
     why: Literal["repeat", "near copy"]
 
 
@@ -397,8 +401,10 @@ class Controls(Part):
     negative_alpha: float = Field(description="The negative control fails at a p-value below this.")
     reconstruction_test: Test | None
     negative: Test | None = Field(description="The same test on candidates that never saw the weights.")
-    members_ssim: tuple[float, ...] = Field(description="Best SSIM of each member over all attacks.")
-    controls_ssim: tuple[float, ...]
+    members_ssim: Annotated[tuple[float, ...], PER_IMAGE] = Field(
+        description="Best SSIM of each member over all attacks."
+    )
+    controls_ssim: Annotated[tuple[float, ...], PER_IMAGE]
     positive: tuple[PositiveControl, ...]
 
 
@@ -418,13 +424,23 @@ class GalleryItem(Part):
     label: str
     evidence: str = Field(description="Why it stands where it stands, in words.")
     agreement: float | None
-    ssim: float | None = Field(description="To the member shown; None without members.")
-    control_ssim: float | None
-    member_id: str | None
-    control_id: str | None
-    reconstruction: Picture | None = Field(description="None where pictures are redacted.")
+    ssim: Annotated[float | None, PER_IMAGE] = Field(description="To the member shown; None without members.")
+    control_ssim: Annotated[float | None, PER_IMAGE]
+    member_id: Annotated[str | None, OF_MEMBER]
+    control_id: Annotated[str | None, OF_CONTROL]
+    reconstruction: Picture | None = Field(description="None where `redaction` leaves it out.")
     member: Picture | None = Field(description="Only with --include-images.")
     control: Picture | None
+
+
+class Redaction(Part):
+    """What a report shows of the auditor's images, and what it keeps back."""
+
+    names: Literal["shown", "hashed"] = Field(
+        description="`hashed`: ids stand for file names, and the figures of single images have two digits."
+    )
+    reconstructions: Literal["sharp", "blurred", "left out"]
+    images: bool = Field(description="Whether members and controls may be shown as pictures.")
 
 
 class FileHash(Part):
@@ -465,7 +481,7 @@ class Report(Part):
     comparability: Comparability | None = Field(None, description="Null where members or controls were not given.")
     controls: Controls
     gallery: tuple[GalleryItem, ...]
-    redacted: bool = Field(description="True where no picture was written.")
+    redaction: Redaction
     interrupted: bool
     manifest: Manifest
 

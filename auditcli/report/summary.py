@@ -1,7 +1,8 @@
 """What a report amounts to, in sentences and figures that every format shows alike.
 
 Public names: `main_figures`, `limits`, `positive_sentences`, `negative_sentence`, `budget_sentence`, `ssim_definition`,
-`leaked`, `found`, `ranked`, `best_signal`, `exposed`, `positive_groups`, `comparability_sentences`.
+`leaked`, `found`, `ranked`, `best_signal`, `exposed`, `positive_groups`, `comparability_sentences`,
+`redaction_sentences`.
 All text returned is plain: the renderers escape it.
 """
 
@@ -61,6 +62,21 @@ def exposed(report: Report) -> tuple[Membership, ...]:
 def comparability_sentences(comparability: Comparability) -> tuple[str, ...]:
     """Whether members and controls are of one kind, in sentences."""
     return tuple(_comparability(comparability))
+
+
+def redaction_sentences(report: Report) -> tuple[str, ...]:
+    """What was taken out of the report so that it does not spread what it found, and how to see it."""
+    redaction, said = report.redaction, []
+    if report.gallery and redaction.reconstructions != "sharp":
+        what = f"Reconstructions are {redaction.reconstructions}, for they may be training images"
+        ways = "--reconstructions sharp shows them"
+        said.append(f"{what}: {ways}." if redaction.reconstructions == "blurred" else f"{what}: {ways}, or blurred.")
+    if report.controls.n_members and redaction.names == "hashed":
+        said.append(
+            "Ids stand for file names, and figures of single images have two digits; privaudit names finds the files "
+            "for whoever holds the images, and --names shows them."
+        )
+    return tuple(said)
 
 
 def _comparability(comparability: Comparability) -> Iterator[str]:

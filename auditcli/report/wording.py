@@ -1,6 +1,6 @@
 """The words of the report: what each level, each status and each technical term means to the person who signs.
 
-Public names: `LEVELS`, `SCALE`, `STATUSES`, `ENDS`, `KINDS`, `ORIGINS`, `GLOSSARY`, `NOT_EMBEDDED`.
+Public names: `LEVELS`, `SCALE`, `STATUSES`, `ENDS`, `KINDS`, `ORIGINS`, `GLOSSARY`, `NOT_EMBEDDED`, `LEFT_OUT`.
 """
 
 from types import MappingProxyType
@@ -135,6 +135,7 @@ ORIGINS = MappingProxyType[Origin, OriginWords](
 """Where a fact is known from, the shakiest first."""
 
 NOT_EMBEDDED = "not embedded: run with --include-images"
+LEFT_OUT = "left out: run with --reconstructions blurred or sharp"
 
 GLOSSARY = (
     Term("Member", "An image the model was trained on, given to the audit for comparison."),

@@ -1,8 +1,8 @@
 """What a person sees: progress and errors on stderr, verdict and tables on stdout.
 
 Public names: `Display` (a `Watcher`), `show_error`, `show_report`, `show_ruling`, `show_comparison`,
-`comparison_text`, `show_profile`, `show_plan`, `show_prospect`, `show_plugins`, `show_settings`, `show_config`,
-`show_table`, `show_candidates`, `show_traceback`, `stdout`, `stderr`, `write`, `plain`.
+`comparison_text`, `show_profile`, `show_plan`, `show_prospect`, `show_names`, `show_plugins`, `show_settings`,
+`show_config`, `show_table`, `show_candidates`, `show_traceback`, `stdout`, `stderr`, `write`, `plain`.
 
 Everything that came out of a file is printed as text, without markup and control characters, so that a model cannot
 draw on the auditor's terminal. rich honours NO_COLOR, and every colour has a word beside it.
@@ -20,6 +20,7 @@ from auditcli.terminal._console import (
     write,
 )
 from auditcli.terminal._model import show_plugins, show_profile
+from auditcli.terminal._names import show_names
 from auditcli.terminal._plan import show_plan, show_prospect
 from auditcli.terminal._progress import Display
 from auditcli.terminal._report import STYLES, show_report
@@ -35,6 +36,7 @@ __all__ = [
     "show_comparison",
     "show_config",
     "show_error",
+    "show_names",
     "show_plan",
     "show_plugins",
     "show_profile",

@@ -150,7 +150,7 @@ def show_table(
         console.print(table)
         return
     for name, *values in cells:
-        console.print(Text.assemble((f"{headings[0]} ", "bold"), name), soft_wrap=True)
+        console.print(Text.assemble((f"{headings[0]} ", "bold"), name), overflow="fold")
         grid = grid_of(2)
         for heading, value in zip(headings[1:], values, strict=True):
             grid.add_row(Text(f"  {heading}"), value)

@@ -68,8 +68,10 @@ class Cache:
             save_file(state, draft, metadata={"key": key})
             draft.replace(path)
         except (OSError, SafetensorError) as error:
+            # Neither the folder nor the library's words, which hold its path: the message ends in the report.
+            reason = (isinstance(error, OSError) and error.strerror) or type(error).__name__
             raise AttackError(
-                f"a trained model could not be written to {self.folder.name}: {error}",
+                f"a trained model could not be written to the folder of --shadow-cache: {reason}",
                 hint="give a folder that can be written to, with space for a few copies of the model",
             ) from error
 
