@@ -35,7 +35,9 @@ NO_IMAGE = {(s.Reason, "id")}
 
 
 def parts(kind=s.Part):
-    return [part for found in kind.__subclasses__() for part in (found, *parts(found))]
+    """Those of a report; a comparison has parts too, made of reports that were redacted before."""
+    own = [found for found in kind.__subclasses__() if found.__module__ == s.__name__]
+    return [part for found in own for part in (found, *parts(found))]
 
 
 def fields():

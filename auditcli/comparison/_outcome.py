@@ -113,7 +113,7 @@ def _undetected(changes: Sequence[Change], n_members: int) -> str:
     if "recovered" in reach:
         parts.append(f"{ceil(reach['recovered'] * n_members)} of {number.count(n_members)} members recovered")
     if "auc" in reach:
-        parts.append(f"{number.score(reach['auc'])} in AUC")
+        parts.append(f"{number.estimate(reach['auc'])} in AUC")
     return f"A true difference of up to {' or '.join(parts)} cannot be excluded." if parts else ""
 
 
@@ -132,7 +132,7 @@ def _figure(change: Change, n_members: int) -> str:
         counts = f"{round(old * n_members)} to {round(new * n_members)} of {number.count(n_members)}"
         return f"members recovered from {counts} ({claim})"
     name = change.name[0].lower() + change.name[1:] if change.measure == "similarity" else change.name
-    return f"{name} from {number.score(old)} to {number.score(new)} ({claim})"
+    return f"{name} from {number.estimate(old)} to {number.estimate(new)} ({claim})"
 
 
 def _caveats(changes: Sequence[Change], obstacles: Sequence[Obstacle], same_model: bool) -> Iterator[str]:

@@ -76,7 +76,7 @@ class Crossings(Part):
 
 
 class Pair(Part):
-    """One member on both sides."""
+    """One member on both sides, with the id and the digits that redaction left in the reports."""
 
     id: str
     old_ssim: float

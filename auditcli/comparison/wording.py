@@ -142,7 +142,7 @@ def _value(change: Change, value: float | None, n_members: int) -> str:
         case "rate":
             return number.percent(value)
         case _:
-            return number.score(value)
+            return number.estimate(value)
 
 
 def _signed(change: Change, value: float, n_members: int) -> str:

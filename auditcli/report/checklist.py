@@ -22,6 +22,7 @@ from auditcli.report.summary import (
     negative_sentence,
     positive_groups,
     positive_sentences,
+    redaction_sentences,
 )
 from auditcli.report.template import fill_markdown
 from auditcli.rules import Id
@@ -255,11 +256,8 @@ def _confirmations(report: Report) -> Iterator[Box]:
     signal = best_signal(report)
     known = f"membership was measured: {signal_figures(signal)}" if signal else "membership was not measured"
     yield Box("Nobody is harmed by being known as part of the training set", known, state=you)
-    yield Box(
-        "Whoever is given this report may see the file names and the pictures in it",
-        number.count(len(report.named_pictures()), "picture"),
-        state=you,
-    )
+    shown = " ".join((number.count(len(report.named_pictures()), "picture") + ".", *redaction_sentences(report)))
+    yield Box("Whoever is given this report may see the pictures and the names in it", shown, state=you)
     yield Box(
         "The budget is no less than what somebody who wants the data would spend", budget_sentence(report), state=you
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
+from auditcli.report import number
 from auditcli.report.schema import LevelName, Report
 from auditcli.rules import RULES, Id, Rule
 
@@ -55,21 +56,25 @@ def _gaps(report: Report) -> Iterator[Finding]:
     for attack in report.attacks:
         if attack.status in {"skipped", "failed"}:
             id = Id.ATTACK_FAILED if attack.status == "failed" else Id.ATTACK_NOT_RUN
-            yield _gap(id, f"The attack {attack.name} {attack.status}: {attack.reason}.", attack.name)
+            yield _gap(id, f"The attack {attack.name} {_was(attack.status)}: {attack.reason}.", attack.name)
     for signal in report.membership:
         if signal.status != "scored":
             id = Id.SIGNAL_FAILED if signal.status == "failed" else Id.SIGNAL_NOT_RUN
-            yield _gap(id, f"The signal {signal.signal} {signal.status}: {signal.reason}.", signal.signal)
+            yield _gap(id, f"The signal {signal.signal} {_was(signal.status)}: {signal.reason}.", signal.signal)
     for assumption in report.model.assumptions:
         text = f"Assumed: {assumption.what} = {assumption.value}, for {assumption.why}. Otherwise {assumption.flag}."
         yield _gap(Id.ASSUMED, text, assumption.what)
     controls = report.controls
     needed = controls.controls_to_flag_one
     if needed is not None and 0 < controls.n_controls < needed:
-        text = f"With {controls.n_controls} controls for {controls.n_members} members no single image can be flagged."
-        yield _gap(Id.NO_SINGLE_FLAG, f"{text} That takes {needed}.")
+        text = f"With {controls.n_controls:,} controls for {controls.n_members:,} members no single image"
+        yield _gap(Id.NO_SINGLE_FLAG, f"{text} can be flagged; that takes {needed:,} controls.")
     if report.budget.stopped_by == "seconds":
-        yield _gap(Id.CUT_SHORT, f"The audit ended at its budget of {report.budget.seconds:g} seconds.")
+        yield _gap(Id.CUT_SHORT, f"The audit ended at its budget of {number.duration(report.budget.seconds)}.")
+
+
+def _was(status: str) -> str:
+    return "failed" if status == "failed" else f"was {status}"
 
 
 def _gap(id: Id, text: str, subject: str = "") -> Finding:

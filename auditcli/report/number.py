@@ -25,7 +25,12 @@ def p_claim(value: float) -> str:
 
 
 def score(value: float | None) -> str:
-    """An SSIM, AUC or agreement with three decimals, `n/a` where there is none."""
+    """An SSIM or agreement of one image with two decimals, `n/a` where there is none: redaction leaves no more."""
+    return "n/a" if value is None else f"{value:.2f}"
+
+
+def estimate(value: float | None) -> str:
+    """An AUC or the mean of many images with three decimals, `n/a` where there is none."""
     return "n/a" if value is None else f"{value:.3f}"
 
 
@@ -38,7 +43,7 @@ def percent(value: float) -> str:
 
 def interval(value: Interval | None) -> str:
     """`0.712 (0.655 to 0.768)`, `n/a` where there is none."""
-    return "n/a" if value is None else f"{score(value.value)} ({score(value.low)} to {score(value.high)})"
+    return "n/a" if value is None else f"{estimate(value.value)} ({estimate(value.low)} to {estimate(value.high)})"
 
 
 def rate_interval(value: Interval | None) -> str:

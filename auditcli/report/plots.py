@@ -110,7 +110,7 @@ def _roc(report: Report) -> Plot | None:
         caption="The further a curve lies above the dotted line of guessing, and the further to the left, the worse. "
         f"The left edge stands for {100 * axes[0].low:g}% false alarms and fewer.{others}",
         legend=tuple(
-            Key(signal.signal, _look(at), number.score(signal.auc.value if signal.auc else None))
+            Key(signal.signal, _look(at), number.estimate(signal.auc.value if signal.auc else None))
             for at, signal in enumerate(signals)
         ),
         columns=("Signal", "AUC", "at 1% false alarms", "at 10%"),

@@ -83,7 +83,7 @@ def _comparability(comparability: Comparability) -> Iterator[str]:
     blind = comparability.blind
     if blind is not None:
         by = f", by {', '.join(comparability.tells)}" if comparability.tells else ""
-        auc = "" if comparability.auc is None else f"AUC {number.score(comparability.auc)}, "
+        auc = "" if comparability.auc is None else f"AUC {number.estimate(comparability.auc)}, "
         yield (
             "A classifier that sees the images and never the model tries to tell members from controls: "
             f"{auc}{number.p_claim(blind.p_value)}{by}. "

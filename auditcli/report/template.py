@@ -68,6 +68,7 @@ def _environment(escape: Callable[[str], str]) -> Environment:
         number.p_value,
         number.p_claim,
         number.score,
+        number.estimate,
         number.percent,
         number.interval,
         number.rate_interval,

@@ -68,7 +68,7 @@ def _attack(attack: schema.Attack) -> tuple[str, ...]:
     return (
         attack.name + (" (control)" if attack.negative_control else ""),
         attack.status + (f": {attack.reason}" if attack.reason else ""),
-        f"{found.top[0]:.3f}" if found and found.top else "-",
+        f"{found.top[0]:.2f}" if found and found.top else "-",
         f"{found.members_over_half} of {found.n_members}" if found else "-",
         f"{attack.seconds:.0f} s" if attack.steps else "-",
     )
