@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _MOVED = {"less": "cyan", "more": "bold red"}
 _SHORT = {"recovered": "recovered", "similarity": "best SSIM"}
+_DIGITS = 12
+"""Of a hash, as many as `privaudit verify` shows."""
 _WIDTH = 120
 """Of a file, which has none of its own."""
 
@@ -49,7 +51,9 @@ def show_comparison(console: Console, comparison: Comparison) -> None:
     show_list(console, "Not compared or not tested", wording.absences(comparison))
     show_list(console, "May they be compared?", [_permission(comparison), *map(_obstacle_line, comparison.obstacles)])
     console.print()
-    sides = [(row.name, row.old, row.new) for row in wording.sides(comparison)]
+    sides = [
+        (row.name, *(_brief(row.name, value) for value in (row.old, row.new))) for row in wording.sides(comparison)
+    ]
     show_table(console, ("audit", "before", "after"), sides, prose=("before", "after"))
 
 
@@ -58,6 +62,11 @@ def comparison_text(comparison: Comparison) -> str:
     file = StringIO()
     show_comparison(Console(file=file, width=_WIDTH, no_color=True, highlight=False), comparison)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+
+
+def _brief(name: str, value: str) -> str:
+    """The start of a hash: two whole ones are wider than most windows."""
+    return value[:_DIGITS] if name == "sha256" else value
 
 
 def _permission(comparison: Comparison) -> str:
