@@ -99,7 +99,7 @@ def _require_known(document: Document, commands: Commands) -> None:
                 f"{document.file}: {written} is no setting of all commands", hint=f"put it below {' or '.join(homes)}"
             )
         elif key not in shared:
-            raise _unknown(document, written, key, [*shared, *tables], "privaudit config")
+            raise _unknown(document, written, key, [*shared, *tables], "privaudit config --no-config")
 
 
 def _unknown(document: Document, written: str, key: str, known: Iterable[str], help: str) -> UsageError:
