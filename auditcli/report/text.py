@@ -25,6 +25,8 @@ def clean(text: str) -> str:
     some languages need them.
     """
     spaced = " ".join(text.split())
+    if spaced.isprintable():  # no control, format or surrogate character: nearly every text, and the page has thousands
+        return spaced
     return "".join("\N{REPLACEMENT CHARACTER}" if _is_control(character) else character for character in spaced)
 
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from auditcli.errors import UsageError
@@ -117,6 +116,8 @@ def _markers(text: str) -> Iterator[re.Match[str] | None]:
 
 def _code_lines(body: str) -> set[int]:
     """The numbers of the lines that are shown as code, from 0."""
+    from markdown_it import MarkdownIt  # what renders a report has no use for it, and would wait
+
     tokens = MarkdownIt("commonmark").disable("inline").parse(body)
     blocks = [token.map for token in tokens if token.type in {"fence", "code_block"} and token.map]
     return {line for block in blocks for line in range(*block)}
