@@ -19,7 +19,7 @@ demo: $(VENV)/.installed
 	$(BIN)/privaudit demo --output $(REPORT) --fail-on never
 
 test: $(VENV)/.developed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/.developed
 	$(BIN)/ruff check
