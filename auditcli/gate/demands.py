@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final, Literal
 
-from auditcli.gate.identity import contradictions, utc
+from auditcli.gate.identity import contradictions
 from auditcli.gate.measures import MEASURES, Figure, Measure
 from auditcli.gate.policy_file import Policy
-from auditcli.report import number
+from auditcli.report import number, summary
 from auditcli.report.findings import Finding
 from auditcli.report.schema import PositiveControl, Report
 from auditcli.rules import Id
@@ -144,7 +144,7 @@ def _images(kind: str, least: int, given: int, id: Id) -> Demand:
 
 def _positive(report: Report) -> Demand:
     """Positive controls are run where nothing was found: a leak that was found shows by itself that it can be."""
-    if report.verdict.level not in {"none-detected", "inconclusive"}:
+    if summary.found(report):
         measured, met = "a leak was found, which needs none", True
     else:
         alike: dict[tuple[str, bool], list[PositiveControl]] = {}
@@ -187,7 +187,7 @@ def _demand(name: str, wanted: str, measured: str, id: Id | None, text: str, sub
 
 
 def _finished(report: Report) -> date:
-    return utc(report.manifest.finished).date()
+    return number.utc(report.manifest.finished).date()
 
 
 def _span(seconds: float) -> str:

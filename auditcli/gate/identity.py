@@ -1,10 +1,10 @@
-"""Whether a report can have been written by one audit. Public names: `contradictions`, `utc`."""
+"""Whether a report can have been written by one audit. Public name: `contradictions`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
+from auditcli.report import number
 from auditcli.report.schema import Report
 from auditcli.report.wording import SCALE
 from auditcli.rules import Id
@@ -48,10 +48,5 @@ def _of_numbers(report: Report) -> Iterator[str]:
     ):
         if counted not in {0, given}:
             yield f"{given} images were given and {counted} counted"
-    if utc(report.manifest.finished) < utc(report.manifest.started):
+    if number.utc(report.manifest.finished) < number.utc(report.manifest.started):
         yield "the audit ended before it began"
-
-
-def utc(moment: datetime) -> datetime:
-    """The same moment in UTC; one without a time zone is taken for UTC."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from auditcli.report import number
+from auditcli.report import number, summary
 from auditcli.report.schema import Interval, Membership, Report
 
 Unit = Literal["count", "score", "share"]
@@ -51,7 +51,7 @@ class Measure:
 
 def _recovered(report: Report) -> tuple[Figure, ...]:
     tested = report.controls.reconstruction_test is not None
-    return (Figure(sum(member.leaked for member in report.members)),) if tested else ()
+    return (Figure(len(summary.leaked(report))),) if tested else ()
 
 
 def _best_ssim(report: Report) -> tuple[Figure, ...]:

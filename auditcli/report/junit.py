@@ -7,10 +7,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC
 from typing import Literal
 from xml.etree import ElementTree as ET
 
+from auditcli.report import number
 from auditcli.report.figures import attack_figures, signal_figures
 from auditcli.report.findings import Finding
 from auditcli.report.schema import Controls, Report
@@ -135,7 +135,7 @@ def _suite(root: ET.Element, report: Report, name: str, cases: Sequence[Case]) -
         errors=str(counted["error"]),
         skipped=str(counted["skipped"]),
         time=f"{sum(case.seconds for case in cases):.2f}",
-        timestamp=f"{(started.astimezone(UTC) if started.tzinfo else started):%Y-%m-%dT%H:%M:%S}",
+        timestamp=f"{number.utc(started):%Y-%m-%dT%H:%M:%S}",
     )
     seen = Counter[str]()
     for case in cases:

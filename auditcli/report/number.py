@@ -83,7 +83,11 @@ def size(value: int) -> str:
     return f"{amount:.1f} GB"
 
 
+def utc(value: datetime) -> datetime:
+    """The same moment in UTC; one without a time zone is taken for UTC."""
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
 def moment(value: datetime) -> str:
-    """A point in time in UTC, to the minute; one without a time zone is taken for UTC."""
-    aware = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    return f"{aware:%Y-%m-%d %H:%M} UTC"
+    """A point in time in UTC, to the minute."""
+    return f"{utc(value):%Y-%m-%d %H:%M} UTC"

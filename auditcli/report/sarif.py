@@ -9,11 +9,12 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
+from auditcli.report import number
 from auditcli.report.findings import Finding
 from auditcli.report.schema import LevelName, Report
 from auditcli.report.severity import Graded, graded
@@ -161,5 +162,4 @@ def _uri(name: str) -> str:
 
 
 def _stamp(moment: datetime) -> str:
-    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return f"{aware:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{number.utc(moment):%Y-%m-%dT%H:%M:%SZ}"
