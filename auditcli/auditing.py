@@ -115,7 +115,7 @@ def audit(
         controls: Images of the same kind that it never saw, likewise.
         budget: Ceiling for the whole audit, in seconds.
         profile: `quick`, `standard` or `deep`: steps, restarts and candidates of the attacks.
-        attacks: Names of attacks to run; all whose needs are met unless given.
+        attacks: Names of attacks to run; unless given, all whose needs are met but those that run on request alone.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         seed: The same seed on the same machine gives the same report but for times.
         mean: Of inputs in [0, 1]; None for what the model says.
@@ -220,14 +220,15 @@ def _open(
 
 
 def _chosen(names: Sequence[str]) -> tuple[Attack, ...]:
-    """The attacks of these names, or all; the negative control always runs, for it checks the images."""
+    """The attacks of these names, or all but those on request; the negative control always, to check the images."""
     known = all_attacks()
     if unknown := set(names) - {attack.name for attack in known}:
         raise UsageError(
             f"there is no attack {', '.join(sorted(unknown))}; there is {', '.join(attack.name for attack in known)}",
             hint="privaudit attacks lists them",
         )
-    return tuple(attack for attack in known if not names or attack.name in names or attack.negative_control)
+    wanted = names or [attack.name for attack in known if not attack.on_request]
+    return tuple(attack for attack in known if attack.name in wanted or attack.negative_control)
 
 
 def _sample(path: Path | None, role: Role, profile: Profile) -> Sample | None:

@@ -21,7 +21,7 @@ from auditcli.scoring.findings import Findings
 from auditcli.scoring.matching import Pooled, pool
 from auditcli.scoring.significance import recovery
 from auditcli.scoring.verdict import judge
-from auditcli.types import Evidence, Level, PositiveControl, StopReason, Trait
+from auditcli.types import Evidence, Level, PositiveControl, StopReason
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -203,7 +203,7 @@ def _shadowed(case: Case, signals: Sequence[Signal]) -> Iterator[SignalOutcome]:
 
 def _evidence(case: Case, docket: Docket) -> Iterator[Evidence]:
     for outcome in docket.ran:
-        if outcome.found is None or Trait.DENSE not in outcome.attack.requires or len(outcome.found.candidates) < 2:
+        if outcome.found is None or not outcome.attack.weighable or len(outcome.found.candidates) < 2:
             continue
         with suppress(AttackError):
             yield evidence.weigh(

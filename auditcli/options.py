@@ -97,7 +97,7 @@ Attacks = Annotated[
     _option(
         "--attack",
         metavar="NAME",
-        help="See `privaudit attacks`; repeatable. All that apply unless given.",
+        help="See `privaudit attacks`, which marks those that run only if named; repeatable.",
         autocompletion=_attack_names,
     ),
 ]

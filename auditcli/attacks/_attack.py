@@ -34,6 +34,11 @@ class Attack:
     """Its own settings, recorded in the report; the defaults unless `with_settings` changed them."""
     negative_control: bool = False
     """It never looks at the weights: any leak it finds is a fault of the calibration."""
+    weighable: bool = False
+    """Its candidates explain the first layer of a dense network, class by class as in `weights.Sides.balanced`, so that
+    `evidence` can weigh what restarts agree on."""
+    on_request: bool = False
+    """It runs only where it is named: on most models it costs more than it shows."""
 
     def missing(self, profile: Profile) -> frozenset[Trait]:
         """What the attack needs and the model has not."""
@@ -58,7 +63,12 @@ class Attack:
 
 
 def attack(
-    *, paper: str, requires: frozenset[Trait] = frozenset(), negative_control: bool = False
+    *,
+    paper: str,
+    requires: frozenset[Trait] = frozenset(),
+    negative_control: bool = False,
+    weighable: bool = False,
+    on_request: bool = False,
 ) -> Callable[[Steps], Attack]:
     """Make a generator function `(target, budget, rng, *, settings...) -> Iterator[Step]` an `Attack`.
 
@@ -79,6 +89,8 @@ def attack(
             steps=steps,
             settings=MappingProxyType(settings),
             negative_control=negative_control,
+            weighable=weighable,
+            on_request=on_request,
         )
 
     return decorate

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from auditcli.types import Budget, DenseStack, Profile, Target
 
 
-@attack(paper="arXiv:2206.07758, arXiv:2307.01827", requires=frozenset({Trait.DENSE, Trait.FIRST_LAYER_LINEAR}))
+@attack(
+    paper="arXiv:2206.07758, arXiv:2307.01827",
+    requires=frozenset({Trait.DENSE, Trait.FIRST_LAYER_LINEAR}),
+    weighable=True,
+)
 def kkt(
     target: Target,
     budget: Budget,

@@ -10,7 +10,9 @@ def attacks() -> int:
     from auditcli.attacks import all_attacks
     from auditcli.membership import all_signals
 
-    terminal.show_plugins(terminal.stdout(), "attack", all_attacks())
+    attacks = all_attacks()
+    named = {attack.name for attack in attacks if attack.on_request}
+    terminal.show_plugins(terminal.stdout(), "attack", attacks, on_request=named)
     terminal.write("\n")
     terminal.show_plugins(terminal.stdout(), "membership", all_signals())
     return policy.PASSED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
@@ -99,11 +99,25 @@ def _show_tensors(console: Console, model: schema.Model) -> None:
     show_table(console, headings, rows)
 
 
-def show_plugins(console: Console, title: str, plugins: Iterable[Plugin]) -> None:
-    """Print the table of attacks or signals: what each does, what it needs, where it is from."""
+def show_plugins(
+    console: Console, title: str, plugins: Iterable[Plugin], *, on_request: Container[str] = frozenset()
+) -> None:
+    """Print the table of attacks or signals: what each does, what it needs, where it is from.
+
+    Args:
+        console: Where to.
+        title: Of the first column.
+        plugins: One a row.
+        on_request: Names of those that run only where they are named.
+    """
     headings = (title, "what it does", "needs", "paper")
     rows = (
-        (plugin.name, plugin.summary, ", ".join(sorted(map(str, plugin.requires))) or "any model", plugin.paper)
+        (
+            f"{plugin.name} (if named)" if plugin.name in on_request else plugin.name,
+            plugin.summary,
+            ", ".join(sorted(map(str, plugin.requires))) or "any model",
+            plugin.paper,
+        )
         for plugin in plugins
     )
     show_table(console, headings, rows, prose=headings[1:])
