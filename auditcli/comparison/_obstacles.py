@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 from auditcli.comparison.schema import About, Effort, Obstacle
 from auditcli.report import number
-from auditcli.report.schema import Report
+from auditcli.report.schema import PROFILES, Report
 
 DOUBTS = ("verdict", "audit", "order")
 """Obstacles that are no difference of settings: what follows from them is said in full."""
-_PROFILES = ("quick", "standard", "deep")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +147,7 @@ def _names(old: Report, new: Report) -> Iterator[Obstacle]:
 def _efforts(old: Report, new: Report) -> Iterator[Obstacle]:
     sides = (old, new)
     profiles = [report.budget.profile for report in sides]
-    yield from _effort("profile", profiles, [_PROFILES.index(profile) for profile in profiles])
+    yield from _effort("profile", profiles, [PROFILES.index(profile) for profile in profiles])
     whole = [report.budget.stopped_by != "seconds" for report in sides]
     yield from _effort("end", ["ran to its end" if one else "ended by its clock" for one in whole], whole)
     seconds = [report.budget.seconds for report in sides]

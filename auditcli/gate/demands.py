@@ -8,20 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Final, Literal
+from typing import Literal
 
 from auditcli.gate.identity import contradictions
 from auditcli.gate.measures import MEASURES, Figure, Measure
 from auditcli.gate.policy_file import Policy
 from auditcli.report import number, summary
 from auditcli.report.findings import Finding
-from auditcli.report.schema import PositiveControl, Report
+from auditcli.report.schema import PROFILES, PositiveControl, Report
 from auditcli.rules import Id
 
 Status = Literal["met", "waived", "open", "broken"]
 """`open`: nothing could be established, which is no pass."""
 
-PROFILES: Final = ("quick", "standard", "deep")
 _SHOWN = 12
 """Hexadecimal digits of a hash that are shown."""
 
@@ -116,12 +115,11 @@ def _effort(report: Report, policy: Policy, today: date) -> Iterator[Demand]:
 
 def _coverage(report: Report, policy: Policy) -> Iterator[Demand]:
     controls = report.controls
-    attacks = {attack.name: (attack.status, attack.reason) for attack in report.attacks}
-    signals = {signal.signal: (signal.status, signal.reason) for signal in report.membership}
+    known = {(one.kind, one.name): one for one in summary.outcomes(report)}
     for name in policy.required_attacks:
-        yield _scored("attack", name, attacks.get(name), Id.ATTACK_REQUIRED)
+        yield _scored("attack", name, known.get(("attack", name)), Id.ATTACK_REQUIRED)
     for name in policy.required_signals:
-        yield _scored("signal", name, signals.get(name), Id.SIGNAL_REQUIRED)
+        yield _scored("signal", name, known.get(("signal", name)), Id.SIGNAL_REQUIRED)
     if policy.required_members is not None:
         yield _images("members", policy.required_members, controls.n_members, Id.MEMBERS_REQUIRED)
     if policy.required_controls is not None:
@@ -130,8 +128,8 @@ def _coverage(report: Report, policy: Policy) -> Iterator[Demand]:
         yield _positive(report)
 
 
-def _scored(kind: str, name: str, found: tuple[str, str] | None, id: Id) -> Demand:
-    status, reason = found or ("absent", "the report does not know it")
+def _scored(kind: str, name: str, found: summary.Outcome | None, id: Id) -> Demand:
+    status, reason = (found.status, found.reason) if found else ("absent", "the report does not know it")
     because = f": {reason}" if reason else ""
     text = f"The {kind} {name} is required to have a score, and is {status}{because}."
     return _demand(f"{kind} {name}", "scored", status, None if status == "scored" else id, text, name)

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from auditcli import arguments
 from auditcli.errors import AuditError, UsageError
+from auditcli.report.schema import ProfileName
 from auditcli.rules import RULES
 
 LARGEST_POLICY = 2**20
@@ -118,9 +119,7 @@ class Policy(Table):
     required_controls: Count | None = Field(default=None, examples=["required_controls = 400"])
     require_positive_control: bool = Field(default=False, strict=True, examples=["require_positive_control = true"])
     minimum_budget: Seconds | None = Field(default=None, examples=['minimum_budget = "10m"'])
-    minimum_profile: Literal["quick", "standard", "deep"] | None = Field(
-        default=None, examples=['minimum_profile = "standard"']
-    )
+    minimum_profile: ProfileName | None = Field(default=None, examples=['minimum_profile = "standard"'])
     maximum_age: Seconds | None = Field(default=None, examples=['maximum_age = "90d"'])
     thresholds: Thresholds = Field(default=Thresholds(), examples=["[thresholds]"])
     waivers: tuple[Waiver, ...] = Field(default=(), examples=["[[waivers]]"])

@@ -6,10 +6,18 @@ Public names: `Finding`, `findings`. Checklists, SARIF, JUnit and the gate are m
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Final
 
-from auditcli.report import number
+from auditcli.report import number, summary
 from auditcli.report.schema import LevelName, Report
 from auditcli.rules import RULES, Id, Rule
+
+_UNTRIED: Final = {
+    ("attack", "skipped"): Id.ATTACK_NOT_RUN,
+    ("attack", "failed"): Id.ATTACK_FAILED,
+    ("signal", "skipped"): Id.SIGNAL_NOT_RUN,
+    ("signal", "failed"): Id.SIGNAL_FAILED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +61,10 @@ def _reasons(report: Report) -> Iterator[Finding]:
 
 
 def _gaps(report: Report) -> Iterator[Finding]:
-    for attack in report.attacks:
-        if attack.status in {"skipped", "failed"}:
-            id = Id.ATTACK_FAILED if attack.status == "failed" else Id.ATTACK_NOT_RUN
-            yield _gap(id, f"The attack {attack.name} {_was(attack.status)}: {attack.reason}.", attack.name)
-    for signal in report.membership:
-        if signal.status != "scored":
-            id = Id.SIGNAL_FAILED if signal.status == "failed" else Id.SIGNAL_NOT_RUN
-            yield _gap(id, f"The signal {signal.signal} {_was(signal.status)}: {signal.reason}.", signal.signal)
+    for one in summary.outcomes(report):
+        if (one.kind, one.status) in _UNTRIED:
+            text = f"The {one.kind} {one.name} {_was(one.status)}: {one.reason}."
+            yield _gap(_UNTRIED[one.kind, one.status], text, one.name)
     for assumption in report.model.assumptions:
         text = f"Assumed: {assumption.what} = {assumption.value}, for {assumption.why}. Otherwise {assumption.flag}."
         yield _gap(Id.ASSUMED, text, assumption.what)

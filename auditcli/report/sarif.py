@@ -18,6 +18,7 @@ from auditcli.report import number
 from auditcli.report.findings import Finding
 from auditcli.report.schema import LevelName, Report
 from auditcli.report.severity import Graded, graded
+from auditcli.report.summary import outcomes
 from auditcli.report.text import clean
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -143,12 +144,9 @@ def _failures(report: Report) -> Iterator[str]:
     """What did not come to its end, in sentences."""
     if report.interrupted:
         yield "The audit was interrupted."
-    for kind, name, status, reason in (
-        *(("attack", attack.name, attack.status, attack.reason) for attack in report.attacks),
-        *(("signal", signal.signal, signal.status, signal.reason) for signal in report.membership),
-    ):
-        if status == "failed":
-            yield _text(f"The {kind} {name} failed: {reason}")
+    for one in outcomes(report):
+        if one.status == "failed":
+            yield _text(f"The {one.kind} {one.name} failed: {one.reason}")
 
 
 def _text(text: str) -> str:

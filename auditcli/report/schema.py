@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, field_validator, model_validator
 
@@ -20,6 +20,9 @@ from auditcli.report.marks import OF_CONTROL, OF_ITS_ORIGINAL, OF_ITS_ROLE, OF_M
 SCHEMA_VERSION: Final = "1.0"
 
 LevelName = Literal["none-detected", "low", "moderate", "high", "critical", "inconclusive"]
+ProfileName = Literal["quick", "standard", "deep"]
+PROFILES: Final[tuple[ProfileName, ...]] = get_args(ProfileName)
+"""By effort, the least first."""
 Probability = float
 
 
@@ -142,7 +145,7 @@ class Budget(Part):
     seconds_used: float
     stopped_by: Literal["steps", "seconds", "exhausted", "interrupted"]
     device: str
-    profile: Literal["quick", "standard", "deep"]
+    profile: ProfileName
     seed: int
 
 

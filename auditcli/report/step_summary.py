@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from auditcli.report.findings import Finding
 from auditcli.report.schema import Report
 from auditcli.report.severity import UNTRIED, graded
+from auditcli.report.summary import outcomes
 from auditcli.report.template import fill_markdown
 
 ROWS = 50
@@ -22,10 +23,7 @@ def render(report: Report, found: Sequence[Finding] | None = None) -> str:
         report: What was audited.
         found: What a policy made of the findings, with what it waives. None: those of the report.
     """
-    outcomes = (
-        *((f"attack {attack.name}", attack.status, attack.reason) for attack in report.attacks),
-        *((f"signal {signal.signal}", signal.status, signal.reason) for signal in report.membership),
-    )
     told = [one for one in graded(report, found) if one.finding.waived or one.finding.id not in UNTRIED]
-    idle = [(name, f"{status}: {reason}") for name, status, reason in outcomes if status != "scored"]
+    unscored = [one for one in outcomes(report) if one.status != "scored"]
+    idle = [(f"{one.kind} {one.name}", f"{one.status}: {one.reason}") for one in unscored]
     return fill_markdown("summary.md.j2", report, found=told, idle=idle, rows=ROWS, most=MOST)

@@ -1,13 +1,13 @@
 """What a report amounts to, in sentences and figures that every format shows alike.
 
 Public names: `main_figures`, `limits`, `positive_sentences`, `negative_sentence`, `budget_sentence`, `ssim_definition`,
-`leaked`, `found`, `ranked`, `best_signal`, `exposed`, `positive_groups`, `comparability_sentences`,
+`leaked`, `found`, `ranked`, `best_signal`, `exposed`, `outcomes`, `positive_groups`, `comparability_sentences`,
 `redaction_sentences`.
 All text returned is plain: the renderers escape it.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from auditcli.report import number
 from auditcli.report.schema import (
@@ -30,6 +30,25 @@ class Figure(NamedTuple):
 
     name: str
     value: str
+
+
+class Outcome(NamedTuple):
+    """What became of one attack or signal."""
+
+    kind: Literal["attack", "signal"]
+    name: str
+    status: str
+    """`scored`, `unscored`, `skipped` or `failed`."""
+    reason: str
+    """Why it has no score; empty where it has one."""
+
+
+def outcomes(report: Report) -> tuple[Outcome, ...]:
+    """What became of every attack, and then of every signal."""
+    return (
+        *(Outcome("attack", attack.name, attack.status, attack.reason) for attack in report.attacks),
+        *(Outcome("signal", signal.signal, signal.status, signal.reason) for signal in report.membership),
+    )
 
 
 def leaked(report: Report) -> tuple[Member, ...]:
@@ -172,9 +191,10 @@ def limits(report: Report) -> tuple[str, ...]:
     gaps = []
     if report.interrupted:
         gaps.append("The audit was interrupted; attacks that had not finished count with what they had reached.")
-    if left_out := [attack.name for attack in report.attacks if attack.status in {"skipped", "failed"}]:
+    idle = [one for one in outcomes(report) if one.status in {"skipped", "failed"}]
+    if left_out := [one.name for one in idle if one.kind == "attack"]:
         gaps.append(f"Nothing is known about attacks that did not run to the end: {', '.join(left_out)}.")
-    if signals := [signal.signal for signal in report.membership if signal.status != "scored"]:
+    if signals := [one.name for one in idle if one.kind == "signal"]:
         gaps.append(f"Nothing is known about membership signals that gave no score: {', '.join(signals)}.")
     if not controls.n_members:
         gaps.append("No training images were given, so that no reconstruction could be compared with the originals.")
