@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from auditcli.attacks._attack import attack
+from auditcli.attacks._search import Search
+from auditcli.attacks._stationarity import Penalties, Problem
 from auditcli.types import Step, Trait
-from auditcli.weights import Sides, margin_gradients, span
+from auditcli.weights import Sides, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +36,7 @@ def kkt(
     exponent: float = 0.6,
     anneal: float = 0.7,
     sharpness: float = 20.0,
+    temperature: float = 1.0,
     share: float = 0.001,
     start: float = 0.035,
     span_weight: float = 3.0,
@@ -61,6 +64,7 @@ def kkt(
         exponent: Final p. Single images live in the small singular directions, which p brings up.
         anneal: Share of the steps over which p rises from 0; from a random start a large p goes nowhere.
         sharpness: Of the smoothed step of a ReLU, see `margin_gradients`.
+        temperature: Of the softmax over the wrong classes; 0 takes the largest, as published.
         share: Norm of what the starting candidates explain, relative to the layer. Small, so that the candidates find
             their places before they carry weight, and multipliers stay near each other on the way up.
         start: Standard deviation of the starting images around the mean image, in pixel units.
@@ -84,45 +88,20 @@ def kkt(
         raise TypeError("a target with Trait.DENSE has no dense stack")
     weights = target.span or span(dense, at_least=2 * profile.classes)
     n = min(budget.candidates, 2 * weights.basis.shape[1])
-    sides = Sides.balanced(n, profile.classes)
+    sides = Sides(Sides.balanced(n, profile.classes).labels.repeat(budget.restarts), profile.classes)
     mean, std = _normalisation(profile, dense)
-    low, high = -mean / std, (1 - mean) / std
-    shape = (budget.restarts, n, dense.weights[0].shape[1])
-    offset = (torch.randn(shape, generator=rng) * start).to(mean.device).requires_grad_()
-    multipliers = torch.rand(budget.restarts, n, generator=rng).add(0.5).to(mean.device).requires_grad_()
-    everyone = Sides(sides.labels.repeat(budget.restarts), sides.classes)
-
-    largest = weights.values[0]
-    image, relative = weights.image / largest, weights.values / largest
-    optimizer = torch.optim.Adam([{"params": [offset]}, {"params": [multipliers]}])
-    unit: Tensor | None = None
+    problem = Problem.of(dense, weights, sides, mean, std, sharpness=sharpness, temperature=temperature)
+    offset = torch.randn(budget.restarts, n, len(mean), generator=rng) * start
+    multipliers = torch.rand(budget.restarts, n, generator=rng).add(0.5)
+    penalties = Penalties(span_weight, box_weight, multiplier_weight, least_multiplier)
+    search = Search.begin(problem, penalties, offset.to(mean.device), multipliers.to(mean.device), share=share)
+    final = problem.weight(exponent)
     for number in range(budget.steps):
         done = number / budget.steps
         cosine = 0.5 * (1 + cos(pi * done))
-        for group, rate in zip(optimizer.param_groups, (pixel_rate, multiplier_rate), strict=True):
-            group["lr"] = rate * cosine
-        x = offset / std
-        inputs = x.flatten(0, 1)
-        coordinates = weights.coordinates(inputs)
-        gradients = margin_gradients(dense, coordinates @ weights.image.T, everyone, sharpness=sharpness)
-        terms = gradients.unflatten(0, shape[:2]), coordinates.unflatten(0, shape[:2])
-        if unit is None:
-            unit = share * _unit(image, *terms)
-        residual = image - _combine(terms[0], terms[1], multipliers * unit)
-        stationarity = _weighted(residual, relative.pow(-exponent * min(1.0, done / anneal)), image)
-        loss = (
-            stationarity
-            + span_weight * weights.residual(inputs).unflatten(0, shape[:2]).mean(dim=1)
-            + box_weight * ((x - high).relu().square() + (low - x).relu().square()).sum(dim=2).mean(dim=1)
-            + multiplier_weight * _unused(multipliers, least_multiplier)
-        ).sum()
-        with torch.no_grad():
-            objective = _weighted(residual, relative.pow(-exponent), image)
-            pixels = (offset + mean).clamp(0, 1).unflatten(2, profile.input_shape)
-        yield Step(pixels, objective)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        slopes = search.look(exponent * min(1.0, done / anneal))
+        yield Step(slopes.pixels.unflatten(2, profile.input_shape), slopes.energy @ final)
+        search.move(slopes, pixel_rate=pixel_rate * cosine, multiplier_rate=multiplier_rate * cosine)
 
 
 def _normalisation(profile: Profile, dense: DenseStack) -> tuple[Tensor, Tensor]:
@@ -133,27 +112,3 @@ def _normalisation(profile: Profile, dense: DenseStack) -> tuple[Tensor, Tensor]
         for values in (profile.normalisation.mean, profile.normalisation.std)
     )
     return mean, std
-
-
-def _combine(gradients: Tensor, coordinates: Tensor, multipliers: Tensor) -> Tensor:
-    """`sum_i lambda_i delta_i c_i^T` of each restart, (r, h, rank)."""
-    return (multipliers[:, :, None] * gradients).transpose(1, 2) @ coordinates
-
-
-def _unit(image: Tensor, gradients: Tensor, coordinates: Tensor) -> Tensor:
-    """The multiplier at which the starting candidates together are as large as the layer, (r, 1)."""
-    start = _combine(gradients, coordinates, torch.ones_like(gradients[:, :, 0])).detach()
-    unit: Tensor = image.norm() / start.flatten(1).norm(dim=1).clamp_min(torch.finfo(image.dtype).tiny)
-    return unit[:, None]
-
-
-def _weighted(residual: Tensor, weight: Tensor, image: Tensor) -> Tensor:
-    """Squared norm of each restart's residual against the layer's, both weighted by direction, (r,)."""
-    share: Tensor = (residual * weight).square().sum(dim=(1, 2)) / (image * weight).square().sum()
-    return share
-
-
-def _unused(multipliers: Tensor, least: float) -> Tensor:
-    """How far multipliers are below the least allowed share of their mean, squared and summed, (r,)."""
-    share = multipliers / multipliers.mean(dim=1, keepdim=True).detach().clamp_min(1e-6)
-    return (least - share).relu().square().sum(dim=1)
