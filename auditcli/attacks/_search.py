@@ -1,8 +1,10 @@
-"""A KKT search under way: its candidates and multipliers, moved by Adam. Public name: `Search`."""
+"""A KKT search under way: its candidates and multipliers, moved by Adam. Public names: `Plan`, `Search`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from math import cos, pi
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +13,26 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from auditcli.attacks._stationarity import Penalties, Problem, Slopes
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a search moves over its steps; the settings of `kkt`."""
+
+    steps: int
+    exponent: float
+    anneal: float
+    pixel_rate: float
+    multiplier_rate: float
+
+    def exponent_at(self, number: int) -> float:
+        """It rises to its final value, and stays there."""
+        return self.exponent * min(1.0, number / self.steps / self.anneal)
+
+    def rates_at(self, number: int) -> tuple[float, float]:
+        """Steps of the images and of the multipliers, which fall to 0 along a cosine."""
+        cosine = 0.5 * (1 + cos(pi * number / self.steps))
+        return self.pixel_rate * cosine, self.multiplier_rate * cosine
 
 
 @dataclass(slots=True)
@@ -36,14 +58,13 @@ class Search:
         optimizer = torch.optim.Adam([{"params": [offset]}, {"params": [multipliers]}], fused=True)
         return cls(problem, penalties, offset, multipliers, share * problem.start(offset), optimizer)
 
-    def look(self, exponent: float) -> Slopes:
-        """The loss at this exponent and its derivatives, here."""
-        weight = self.problem.weight(exponent)
-        return self.problem.slopes(self.offset, self.multipliers, self.unit, weight, self.penalties)
-
-    def move(self, slopes: Slopes, *, pixel_rate: float, multiplier_rate: float) -> None:
-        """One step of Adam along the derivatives."""
-        for group, rate in zip(self.optimizer.param_groups, (pixel_rate, multiplier_rate), strict=True):
-            group["lr"] = rate
-        self.offset.grad, self.multipliers.grad = slopes.offset, slopes.multipliers
-        self.optimizer.step()
+    def run(self, plan: Plan) -> Iterator[Slopes]:
+        """The loss and its derivatives at each step of the plan, before the step."""
+        for number in range(plan.steps):
+            weight = self.problem.weight(plan.exponent_at(number))
+            slopes = self.problem.slopes(self.offset, self.multipliers, self.unit, weight, self.penalties)
+            for group, rate in zip(self.optimizer.param_groups, plan.rates_at(number), strict=True):
+                group["lr"] = rate
+            self.offset.grad, self.multipliers.grad = slopes.offset, slopes.multipliers
+            self.optimizer.step()
+            yield slopes

@@ -16,7 +16,7 @@ from auditcli.weights import Margins, Sides, margins
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from auditcli.types import DenseStack, WeightSpan
+    from auditcli.types import DenseStack, Profile, Target, WeightSpan
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,8 @@ class Problem:
     """What does not change while an attack runs."""
 
     dense: DenseStack
+    shape: tuple[int, int]
+    """(r, n)."""
     sides: Sides
     """Of the candidates of all restarts, (r * n,)."""
     image: Tensor
@@ -69,12 +71,26 @@ class Problem:
 
     @classmethod
     def of(
-        cls, dense: DenseStack, weights: WeightSpan, sides: Sides, mean: Tensor, std: Tensor, **smoothing: float
+        cls, target: Target, weights: WeightSpan, shape: tuple[int, int], *, sharpness: float, temperature: float
     ) -> Problem:
-        """The problem of a dense network that reads `(pixels - mean) / std`, both (d,)."""
+        """The problem of a dense network.
+
+        Args:
+            target: The network; its images are the first layer's inputs.
+            weights: Span of the first layer.
+            shape: (r, n) restarts and candidates, as many of each class.
+            sharpness: See `margin_gradients`.
+            temperature: The same.
+        """
+        if target.dense is None:
+            raise TypeError("a target with Trait.DENSE has no dense stack")
+        classes, device = target.profile.classes, weights.basis.device
+        labels = Sides.balanced(shape[1], classes).labels.repeat(shape[0]).to(device)
+        mean, std = _normalisation(target.profile, weights.basis)
         return cls(
-            dense=dense,
-            sides=Sides(sides.labels.to(mean.device), sides.classes),
+            dense=target.dense,
+            shape=shape,
+            sides=Sides(labels, classes),
             image=weights.image / weights.values[0],
             values=weights.values / weights.values[0],
             gain=weights.image.T.contiguous(),
@@ -82,7 +98,8 @@ class Problem:
             constant=weights.basis[-1],
             mean=mean,
             scale=std.pow(-2),
-            **smoothing,
+            sharpness=sharpness,
+            temperature=temperature,
         )
 
     def weight(self, exponent: float) -> Tensor:
@@ -98,9 +115,7 @@ class Problem:
         unit: Tensor = self.image.norm() / size
         return unit[:, None]
 
-    def slopes(
-        self, offset: Tensor, multipliers: Tensor, unit: Tensor, weight: Tensor, penalties: Penalties
-    ) -> Slopes:
+    def slopes(self, offset: Tensor, multipliers: Tensor, unit: Tensor, weight: Tensor, penalties: Penalties) -> Slopes:
         """The loss of `kkt` and its derivatives.
 
         Args:
@@ -153,3 +168,13 @@ def _unused_slope(multipliers: Tensor, penalties: Penalties) -> Tensor:
     """Derivative of `multiplier * sum_i relu(least_multiplier - lambda_i / mean lambda)^2`, the mean held fixed."""
     mean = multipliers.mean(dim=1, keepdim=True).clamp_min(1e-6)
     return (penalties.least_multiplier - multipliers / mean).relu_().mul_(-2 * penalties.multiplier) / mean
+
+
+def _normalisation(profile: Profile, like: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean image and the standard deviation of each pixel, (d,) both."""
+    channels, height, width = profile.input_shape
+    mean, std = (
+        torch.tensor(values, dtype=like.dtype, device=like.device).expand(channels).repeat_interleave(height * width)
+        for values in (profile.normalisation.mean, profile.normalisation.std)
+    )
+    return mean, std

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from math import cos, pi
 from typing import TYPE_CHECKING
 
 import torch
 
 from auditcli.attacks._attack import attack
-from auditcli.attacks._search import Search
+from auditcli.attacks._search import Plan, Search
 from auditcli.attacks._stationarity import Penalties, Problem
 from auditcli.types import Step, Trait
-from auditcli.weights import Sides, span
+from auditcli.weights import span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor
 
-    from auditcli.types import Budget, DenseStack, Profile, Target
+    from auditcli.types import Budget, Target
 
 
 @attack(
@@ -37,6 +36,7 @@ def kkt(
     anneal: float = 0.7,
     sharpness: float = 20.0,
     temperature: float = 1.0,
+    guesses: float = 2.0,
     share: float = 0.001,
     start: float = 0.035,
     span_weight: float = 3.0,
@@ -57,7 +57,7 @@ def kkt(
 
     Args:
         target: A dense network on pixels; one logit (binary) or one a class.
-        budget: At most `candidates` images a restart are guessed: twice the rank of the span, as many of each class.
+        budget: At most `candidates` images a restart are guessed, as many of each class.
         rng: Of the starting images and multipliers.
         pixel_rate: Adam step of the images, in pixel units.
         multiplier_rate: Adam step of the multipliers, in units of their starting mean.
@@ -65,6 +65,7 @@ def kkt(
         anneal: Share of the steps over which p rises from 0; from a random start a large p goes nowhere.
         sharpness: Of the smoothed step of a ReLU, see `margin_gradients`.
         temperature: Of the softmax over the wrong classes; 0 takes the largest, as published.
+        guesses: Candidates for each direction of the span, as far as the budget goes.
         share: Norm of what the starting candidates explain, relative to the layer. Small, so that the candidates find
             their places before they carry weight, and multipliers stay near each other on the way up.
         start: Standard deviation of the starting images around the mean image, in pixel units.
@@ -83,32 +84,21 @@ def kkt(
         explicit backward pass in place of double backward, Adam in place of SGD, softmax over the wrong classes in
         place of the largest.
     """
-    dense, profile = target.dense, target.profile
-    if dense is None:
+    if target.dense is None:
         raise TypeError("a target with Trait.DENSE has no dense stack")
-    weights = target.span or span(dense, at_least=2 * profile.classes)
-    n = min(budget.candidates, 2 * weights.basis.shape[1])
-    sides = Sides(Sides.balanced(n, profile.classes).labels.repeat(budget.restarts), profile.classes)
-    mean, std = _normalisation(profile, dense)
-    problem = Problem.of(dense, weights, sides, mean, std, sharpness=sharpness, temperature=temperature)
-    offset = torch.randn(budget.restarts, n, len(mean), generator=rng) * start
-    multipliers = torch.rand(budget.restarts, n, generator=rng).add(0.5)
+    weights = target.span or span(target.dense, at_least=2 * target.profile.classes)
+    n = min(budget.candidates, round(guesses * weights.basis.shape[1]))
+    problem = Problem.of(target, weights, (budget.restarts, n), sharpness=sharpness, temperature=temperature)
     penalties = Penalties(span_weight, box_weight, multiplier_weight, least_multiplier)
-    search = Search.begin(problem, penalties, offset.to(mean.device), multipliers.to(mean.device), share=share)
+    search = Search.begin(problem, penalties, *_start(problem, rng, start), share=share)
+    plan = Plan(budget.steps, exponent, anneal, pixel_rate, multiplier_rate)
     final = problem.weight(exponent)
-    for number in range(budget.steps):
-        done = number / budget.steps
-        cosine = 0.5 * (1 + cos(pi * done))
-        slopes = search.look(exponent * min(1.0, done / anneal))
-        yield Step(slopes.pixels.unflatten(2, profile.input_shape), slopes.energy @ final)
-        search.move(slopes, pixel_rate=pixel_rate * cosine, multiplier_rate=multiplier_rate * cosine)
+    for slopes in search.run(plan):
+        yield Step(slopes.pixels.unflatten(2, target.profile.input_shape), slopes.energy @ final)
 
 
-def _normalisation(profile: Profile, dense: DenseStack) -> tuple[Tensor, Tensor]:
-    channels, height, width = profile.input_shape
-    like = dense.weights[0]
-    mean, std = (
-        torch.tensor(values, dtype=like.dtype, device=like.device).expand(channels).repeat_interleave(height * width)
-        for values in (profile.normalisation.mean, profile.normalisation.std)
-    )
-    return mean, std
+def _start(problem: Problem, rng: torch.Generator, deviation: float) -> tuple[Tensor, Tensor]:
+    """Candidates around the mean image, and multipliers in [0.5, 1.5]."""
+    offset = torch.randn(*problem.shape, len(problem.mean), generator=rng) * deviation
+    multipliers = torch.rand(problem.shape, generator=rng).add(0.5)
+    return offset.to(problem.mean.device), multipliers.to(problem.mean.device)

@@ -81,14 +81,14 @@ class Margins:
             direct.append(_bend(self._dense.activation, z, slope, self._sharpness, adjoint * arriving))
             adjoint = (adjoint * slope) @ weight.T
         back = _output_pull(self._choice, adjoint, self._temperature)
-        for z, bent, weight in zip(reversed(self._before), reversed(direct), reversed(self._dense.weights), strict=False):
+        for z, bent, weight in zip(
+            reversed(self._before), reversed(direct), reversed(self._dense.weights), strict=False
+        ):
             back = bent if back is None else bent.add_(_step(self._dense.activation, z, back @ weight))
         return torch.zeros_like(adjoint) if back is None else back
 
 
-def margins(
-    dense: DenseStack, first: Tensor, sides: Sides, *, sharpness: float, temperature: float = 1.0
-) -> Margins:
+def margins(dense: DenseStack, first: Tensor, sides: Sides, *, sharpness: float, temperature: float = 1.0) -> Margins:
     """As `margin_gradients`, with the way back."""
     before = [first]
     for weight, bias in zip(dense.weights[1:], dense.biases[1:], strict=True):
@@ -100,9 +100,7 @@ def margins(
         slopes.insert(0, _slope(dense.activation, z, sharpness))
         arriving.insert(0, gradient @ weight)
         gradient = arriving[0] * slopes[0]
-    return Margins(
-        gradient, dense, sharpness, temperature, tuple(before), tuple(slopes), tuple(arriving), choice
-    )
+    return Margins(gradient, dense, sharpness, temperature, tuple(before), tuple(slopes), tuple(arriving), choice)
 
 
 def margin_gradients(
