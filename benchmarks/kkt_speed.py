@@ -11,17 +11,18 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import torch
 from kkt_published import PUBLISHED, published
+from kkt_victims import dense_target
 from page import inserted, machine, markdown
 from torch.utils.flop_counter import FlopCounterMode
 
 from auditcli.attacks import all_attacks
-from auditcli.types import Budget, DenseStack, Family, Normalisation, Profile, Target, Trait
+from auditcli.types import Budget, DenseStack, Normalisation, Target
 from auditcli.weights import span
 
 _WARM = 3
@@ -140,20 +141,8 @@ def _target(case: Case, device: torch.device) -> Target:
     weights = tuple((torch.randn(b, a, generator=rng) / a**0.5).to(device) for a, b in pairwise(case.widths))
     biases = (torch.randn(case.widths[1], generator=rng).to(device), *(None for _ in weights[1:]))
     dense = DenseStack(weights, biases, "relu")
-    profile = Profile(
-        family=Family.MLP,
-        architecture="timed",
-        input_shape=case.shape,
-        classes=max(2, case.widths[-1]),
-        outputs=case.widths[-1],
-        parameters=sum(weight.numel() for weight in weights),
-        normalisation=Normalisation((0.4,), (0.25,)),
-        traits=frozenset({Trait.DENSE, Trait.FIRST_LAYER_LINEAR}),
-        layers=(),
-        identified_by="made so",
-    )
-    module = torch.nn.Identity()
-    return Target(module, profile, dense, span=span(dense, at_least=case.rank))
+    target = dense_target(dense, case.shape, Normalisation((0.4,), (0.25,)))
+    return replace(target, span=span(dense, at_least=case.rank))
 
 
 def main() -> None:

@@ -51,7 +51,11 @@ def altered(attack: Attack, variant: Variant) -> Attack:
 
     def steps(target: Target, budget: Budget, rng: torch.Generator, **settings: Any) -> Iterator[Step]:
         cut = _cut(target, variant.directions)
-        return plain.steps(cut, budget, rng, **settings) if between is None else _between(between, cut, budget, rng, settings)
+        return (
+            plain.steps(cut, budget, rng, **settings)
+            if between is None
+            else _between(between, cut, budget, rng, settings)
+        )
 
     return replace(plain, steps=steps)
 
@@ -172,7 +176,9 @@ def _split(search: Search, restart: int, curvature: Tensor, direction: Tensor) -
 
 def _lowest(search: Search, exponent: float) -> tuple[Tensor, Tensor]:
     """Lowest curvature of each candidate's contribution (r, n) and its direction (r, n, d), by power iteration."""
-    direction = torch.nn.functional.normalize(torch.randn(search.offset.shape, generator=torch.Generator().manual_seed(0)), dim=2)
+    direction = torch.nn.functional.normalize(
+        torch.randn(search.offset.shape, generator=torch.Generator().manual_seed(0)), dim=2
+    )
     inside = search.problem.basis
     project = inside @ torch.linalg.pinv(inside)
     top = torch.zeros(search.multipliers.shape)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny_targets import ACTIVATIONS, dense_stack, dense_target, generator
 
+from auditcli.attacks._precision import products
 from auditcli.attacks._search import Plan, Search
 from auditcli.attacks._stationarity import Penalties, Problem
 from auditcli.types import DenseStack
@@ -97,9 +98,11 @@ def test_the_way_back_equals_automatic_differentiation(activation, hidden, outpu
     adjoint = torch.randn(7, 5, generator=generator(4)).double()
     point = first.clone().requires_grad_()
     options = {"sharpness": 2.0, "temperature": temperature}
-    slow = torch.autograd.grad((margin_gradients(dense, point, sides, **options) * adjoint).sum(), point)[0] if (
-        margin_gradients(dense, point, sides, **options).requires_grad
-    ) else torch.zeros_like(first)
+    slow = (
+        torch.autograd.grad((margin_gradients(dense, point, sides, **options) * adjoint).sum(), point)[0]
+        if (margin_gradients(dense, point, sides, **options).requires_grad)
+        else torch.zeros_like(first)
+    )
     found = margins(dense, first, sides, **options)
     torch.testing.assert_close(found.gradients, margin_gradients(dense, first, sides, **options))
     torch.testing.assert_close(found.pull(adjoint), slow, rtol=1e-9, atol=1e-12)
@@ -140,9 +143,7 @@ def test_a_search_descends():
     found, _, _ = problem()
     offset, multipliers = start()
     search = Search.begin(found, PENALTIES, 0.1 * offset, multipliers, share=0.5)
-    energies = [
-        (slopes.energy @ found.weight(0.5)).sum() for slopes in search.run(Plan(60, 0.5, 0.5, 0.02, 0.05))
-    ]
+    energies = [(slopes.energy @ found.weight(0.5)).sum() for slopes in search.run(Plan(60, 0.5, 0.5, 0.02, 0.05))]
     assert energies[-1] < 0.7 * energies[0]
 
 
@@ -163,3 +164,16 @@ def test_a_stack_without_bias_has_its_loss_too():
     slopes = found.slopes(offset, multipliers, found.start(offset), found.weight(0.3), PENALTIES)
     assert slopes.offset.isfinite().all()
     assert slopes.offset.abs().max() > 0
+
+
+def test_products_are_rough_on_cuda_alone_and_only_inside():
+    before = torch.backends.cuda.matmul.fp32_precision
+    for rough, expected in ((True, "tf32"), (False, "ieee")):
+        with products(torch.device("cpu"), rough=rough):
+            assert torch.backends.cuda.matmul.fp32_precision == before
+        with products(torch.device("cuda"), rough=rough):
+            assert torch.backends.cuda.matmul.fp32_precision == expected
+        assert torch.backends.cuda.matmul.fp32_precision == before
+    with pytest.raises(ZeroDivisionError), products(torch.device("cuda"), rough=True):
+        1 / 0  # noqa: B018
+    assert torch.backends.cuda.matmul.fp32_precision == before

@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from auditcli.attacks._precision import products
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from auditcli.attacks._stationarity import Penalties, Problem, Slopes
+
+_ROUGH = 0.8
+"""Share of the steps in which a GPU may round its matrix products; the last ones are exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,8 @@ class Search:
         """The loss and its derivatives at each step of the plan, before the step."""
         for number in range(plan.steps):
             weight = self.problem.weight(plan.exponent_at(number))
-            slopes = self.problem.slopes(self.offset, self.multipliers, self.unit, weight, self.penalties)
+            with products(self.offset.device, rough=number < _ROUGH * plan.steps):
+                slopes = self.problem.slopes(self.offset, self.multipliers, self.unit, weight, self.penalties)
             for group, rate in zip(self.optimizer.param_groups, plan.rates_at(number), strict=True):
                 group["lr"] = rate
             self.offset.grad, self.multipliers.grad = slopes.offset, slopes.multipliers

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from auditcli.attacks._attack import attack
+from auditcli.attacks._choice import ALTERNATIVES, COMMON, LENGTH, Smoothing, merit
 from auditcli.attacks._search import Plan, Search
 from auditcli.attacks._stationarity import Penalties, Problem
 from auditcli.types import Step, Trait
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from auditcli.attacks._stationarity import Slopes
     from auditcli.types import Budget, Target
 
 
@@ -43,6 +46,7 @@ def kkt(
     box_weight: float = 1.0,
     multiplier_weight: float = 5.0,
     least_multiplier: float = 0.6,
+    choose: bool = False,
 ) -> Iterator[Step]:
     """Solves for images whose margin gradients add up to the first layer.
 
@@ -73,6 +77,7 @@ def kkt(
         box_weight: Of the squared distance to pixels in [0, 1], in units of the input space.
         multiplier_weight: Of the hinge (summed over candidates) that keeps every candidate in use.
         least_multiplier: Least multiplier that is not punished, relative to the mean.
+        choose: Choose `exponent` and `sharpness` by short trials: what they explain times how far restarts agree.
 
     Yields:
         Candidates (r, n, c, h, w) in [0, 1]; the objective is the first term at the final exponent, so that steps
@@ -87,14 +92,29 @@ def kkt(
     if target.dense is None:
         raise TypeError("a target with Trait.DENSE has no dense stack")
     weights = target.span or span(target.dense, at_least=2 * target.profile.classes)
-    n = min(budget.candidates, round(guesses * weights.basis.shape[1]))
+    n = max(1, min(budget.candidates, round(guesses * weights.basis.shape[1])))
     problem = Problem.of(target, weights, (budget.restarts, n), sharpness=sharpness, temperature=temperature)
     penalties = Penalties(span_weight, box_weight, multiplier_weight, least_multiplier)
-    search = Search.begin(problem, penalties, *_start(problem, rng, start), share=share)
+    offset, multipliers = _start(problem, rng, start)
     plan = Plan(budget.steps, exponent, anneal, pixel_rate, multiplier_rate)
-    final = problem.weight(exponent)
-    for slopes in search.run(plan):
-        yield Step(slopes.pixels.unflatten(2, target.profile.input_shape), slopes.energy @ final)
+    final, merits = problem.weight(exponent), {}
+
+    def search(smoothing: Smoothing, steps: int) -> Iterator[Slopes]:
+        own = replace(problem, sharpness=smoothing.sharpness)
+        begun = Search.begin(own, penalties, offset.clone(), multipliers.clone(), share=share)
+        return begun.run(replace(plan, exponent=smoothing.exponent, steps=steps))
+
+    def guess(slopes: Slopes, handicap: float = 0.0) -> Step:
+        return Step(slopes.pixels.unflatten(2, target.profile.input_shape), slopes.energy @ final + handicap)
+
+    if choose and (length := round(LENGTH * budget.steps)):
+        for smoothing in ALTERNATIVES:
+            for slopes in search(smoothing, length):
+                yield guess(slopes, handicap=1.0)  # so that no trial is kept in place of the run
+            merits[smoothing] = merit(1 - slopes.energy @ problem.weight(COMMON), slopes.pixels)
+    best = max(merits, key=merits.__getitem__, default=Smoothing(exponent, sharpness))
+    for slopes in search(best, budget.steps - len(merits) * round(LENGTH * budget.steps)):
+        yield guess(slopes)
 
 
 def _start(problem: Problem, rng: torch.Generator, deviation: float) -> tuple[Tensor, Tensor]:
