@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from kkt_variants import Variant, altered, finished, fitted, split
 from kkt_victims import RECIPES, Victim, victim
+from page import inserted, machine, markdown
 
 from auditcli.attacks import all_attacks, run
 from auditcli.scoring.agreement import agreement
@@ -44,6 +45,7 @@ VARIANTS = (
     Variant("the same, none below 0.6 of the mean", {}, fitted(25, 0.6)),
     Variant("split three times", {}, split((0.4, 0.6, 0.75))),
     Variant("float64 for the last fifth", {}, finished(0.2)),
+    Variant("chosen by trials", {"choose": True}),
 )
 
 
@@ -132,26 +134,50 @@ def rows(arguments: argparse.Namespace) -> list[Row]:
             if "temperature" in variant.settings and subject.target.profile.outputs == 1:
                 continue
             key = f"{name}, {variant.name}, {arguments.steps}, {arguments.seed}"
+            if arguments.kept and key not in kept:
+                continue
             if key not in kept:
                 row = measure(name, subject, variant, arguments.steps, arguments.seed)
-                print(_line(row), file=sys.stderr, flush=True)
+                print(_cells(row), file=sys.stderr, flush=True)
                 kept[key] = asdict(row)
                 path.write_text(json.dumps(kept, indent=1) + "\n")
             found.append(Row(**kept[key]))
     return found
 
 
-def _line(row: Row) -> str:
+def table(found: list[Row]) -> list[str]:
+    """Markdown: a line a run."""
+    header = (
+        *("victim", "variant", "recovered", "together", "SSIM", "controls"),
+        *("explained", "agreement", "agreed", "right of these", "right of all", "seconds"),
+    )
+    return markdown(header, (_cells(row) for row in found))
+
+
+def _cells(row: Row) -> tuple[object, ...]:
     return (
-        f"{row.victim:8} {row.variant:38} {row.seconds:5.1f} s rec {row.recovered} {row.together} near {row.near:.3f} ctl "
-        f"{row.controls:.3f} obj {[round(o, 3) for o in row.objective]} expl {[round(o, 3) for o in row.explained]} agr "
-        f"{row.agreement:.3f} {row.agreed} prec {row.precision:.2f} base {row.base_rate:.2f}"
+        row.victim,
+        row.variant,
+        " and ".join(map(str, row.recovered)),
+        row.together,
+        f"{row.near:.3f}",
+        f"{row.controls:.0%}",
+        " and ".join(f"{share:.3f}" for share in row.explained),
+        f"{row.agreement:.3f}",
+        row.agreed,
+        "-" if row.precision < 0 else f"{row.precision:.0%}",
+        f"{row.base_rate:.0%}",
+        f"{row.seconds:.0f}",
     )
 
 
 def main() -> None:
-    for row in rows(_arguments()):
-        print(_line(row))
+    """Prints the table, and writes it where asked."""
+    arguments = _arguments()
+    lines = [machine(torch.device("cpu")), "", *table(rows(arguments))]
+    print("\n".join(lines))
+    if arguments.write:
+        inserted(arguments.write, "choices", lines)
 
 
 def _arguments() -> argparse.Namespace:
@@ -162,6 +188,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path, default=Path("build/kkt"))
+    parser.add_argument("--kept", action="store_true", help="only rows that were measured before")
+    parser.add_argument("--write", type=Path, help="page whose table is replaced, e.g. docs/benchmarks-kkt.md")
     return parser.parse_args()
 
 

@@ -1,5 +1,7 @@
-"""Settings of `kkt` by trial, without any image of the auditor. Public names: `Smoothing`, `ALTERNATIVES`,
-`LENGTH`, `COMMON`, `merit`."""
+"""Settings of `kkt` by trial, without any image of the auditor.
+
+Public names: `Smoothing`, `ALTERNATIVES`, `LENGTH`, `COMMON`, `merit`.
+"""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def kkt(
     penalties = Penalties(span_weight, box_weight, multiplier_weight, least_multiplier)
     offset, multipliers = _start(problem, rng, start)
     plan = Plan(budget.steps, exponent, anneal, pixel_rate, multiplier_rate)
-    final, merits = problem.weight(exponent), {}
+    final = problem.weight(exponent)
 
     def search(smoothing: Smoothing, steps: int) -> Iterator[Slopes]:
         own = replace(problem, sharpness=smoothing.sharpness)
@@ -107,13 +107,14 @@ def kkt(
     def guess(slopes: Slopes, handicap: float = 0.0) -> Step:
         return Step(slopes.pixels.unflatten(2, target.profile.input_shape), slopes.energy @ final + handicap)
 
-    if choose and (length := round(LENGTH * budget.steps)):
-        for smoothing in ALTERNATIVES:
-            for slopes in search(smoothing, length):
-                yield guess(slopes, handicap=1.0)  # so that no trial is kept in place of the run
-            merits[smoothing] = merit(1 - slopes.energy @ problem.weight(COMMON), slopes.pixels)
+    length = round(LENGTH * budget.steps) if choose else 0
+    merits: dict[Smoothing, float] = {}
+    for smoothing in ALTERNATIVES if length else ():
+        for slopes in search(smoothing, length):
+            yield guess(slopes, handicap=1.0)  # so that no trial is kept in place of the run
+        merits[smoothing] = merit(1 - slopes.energy @ problem.weight(COMMON), slopes.pixels)
     best = max(merits, key=merits.__getitem__, default=Smoothing(exponent, sharpness))
-    for slopes in search(best, budget.steps - len(merits) * round(LENGTH * budget.steps)):
+    for slopes in search(best, budget.steps - len(merits) * length):
         yield guess(slopes)
 
 
