@@ -29,6 +29,7 @@ from auditcli.types import Budget, DenseStack, Normalisation, Reconstruction, Ta
 from auditcli.weights import span
 
 _TASKS = ("mnist", "cifar")
+_HIDDEN = (1000, 1000)
 _SHOWN = 15
 _AGREEMENT = 0.9
 
@@ -55,9 +56,7 @@ def subject(task: str, arguments: argparse.Namespace) -> Subject:
     theirs. We differ in how it comes to rest: they take a million steps of plain gradient descent at 0.01, we the
     momentum and weight decay of `kkt_victims.py`.
     """
-    recipe = replace(
-        RECIPES[task], images=arguments.n, mean=0.0, std=1.0, hidden=(1000, 1000), steps=arguments.training
-    )
+    recipe = replace(RECIPES[task], images=arguments.n, mean=0.0, std=1.0, hidden=_HIDDEN, steps=arguments.training)
     path = arguments.data / recipe.file
     members, labels = images_of(path, "train", recipe.sides, recipe.images)
     controls, _ = images_of(path, "test", recipe.sides, recipe.images)
