@@ -81,8 +81,9 @@ def _between(
         raise TypeError("the target has its span")
     s = settings
     n = min(budget.candidates, round(s["guesses"] * target.span.basis.shape[1]))
+    sides = Sides.balanced(n, target.profile.classes)
     problem = Problem.of(
-        target, target.span, (budget.restarts, n), sharpness=s["sharpness"], temperature=s["temperature"]
+        target, target.span, sides, budget.restarts, sharpness=s["sharpness"], temperature=s["temperature"]
     )
     offset = torch.randn(*problem.shape, len(problem.mean), generator=rng) * s["start"]
     multipliers = torch.rand(problem.shape, generator=rng).add(0.5)

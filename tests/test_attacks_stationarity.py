@@ -18,7 +18,8 @@ def problem(outputs=3, activation="relu", hidden=(9, 7), temperature=1.0):
     dense = dense_stack(16, *hidden, outputs, activation=activation, dtype=torch.float64)
     weights = span(dense, at_least=5)
     target = dense_target(dense, (1, 4, 4), mean=0.4, std=0.25)
-    return Problem.of(target, weights, SHAPE, sharpness=3.0, temperature=temperature), dense, weights
+    sides = Sides.balanced(SHAPE[1], max(2, outputs))
+    return Problem.of(target, weights, sides, SHAPE[0], sharpness=3.0, temperature=temperature), dense, weights
 
 
 def start(seed=0):
@@ -159,7 +160,8 @@ def test_a_stack_without_bias_has_its_loss_too():
     dense = dense_stack(16, 9, 3, dtype=torch.float64, bias=False)
     assert isinstance(dense, DenseStack)
     weights = span(dense, at_least=5)
-    found = Problem.of(dense_target(dense, (1, 4, 4)), weights, SHAPE, sharpness=3.0, temperature=1.0)
+    target, sides = dense_target(dense, (1, 4, 4)), Sides.balanced(SHAPE[1], 3)
+    found = Problem.of(target, weights, sides, SHAPE[0], sharpness=3.0, temperature=1.0)
     offset, multipliers = start()
     slopes = found.slopes(offset, multipliers, found.start(offset), found.weight(0.3), PENALTIES)
     assert slopes.offset.isfinite().all()

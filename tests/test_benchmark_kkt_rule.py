@@ -92,18 +92,10 @@ def data(tmp_path):
 
 
 def arguments(tmp_path, **more):
-    settings = {"data": tmp_path, "cache": tmp_path / "cache", "figures": tmp_path / "figures", "device": "cpu", "n": 6}
-    settings |= {
-        "training": 20,
-        "steps": 10,
-        "restarts": 2,
-        "seed": 0,
-        "victim": ["mnist"],
-        "variant": None,
-        "kept": False,
-        "write": None,
-    }
-    return Namespace(**(settings | more))
+    paths = {"data": tmp_path, "cache": tmp_path / "cache", "figures": tmp_path / "figures", "write": None}
+    run_ = {"device": "cpu", "n": 6, "training": 20, "steps": 10, "restarts": 2, "seed": 0}
+    chosen = {"victim": ["mnist"], "task": ["mnist"], "variant": None, "kept": False}
+    return Namespace(**(paths | run_ | chosen | more))
 
 
 def test_the_authors_setting_in_small(data, tmp_path, monkeypatch):

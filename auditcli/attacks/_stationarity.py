@@ -71,26 +71,26 @@ class Problem:
 
     @classmethod
     def of(
-        cls, target: Target, weights: WeightSpan, shape: tuple[int, int], *, sharpness: float, temperature: float
+        cls, target: Target, weights: WeightSpan, sides: Sides, restarts: int, *, sharpness: float, temperature: float
     ) -> Problem:
         """The problem of a dense network.
 
         Args:
             target: The network; its images are the first layer's inputs.
             weights: Span of the first layer.
-            shape: (r, n) restarts and candidates, as many of each class.
+            sides: Of the n candidates of a restart.
+            restarts: How many there are.
             sharpness: See `margin_gradients`.
             temperature: The same.
         """
         if target.dense is None:
             raise TypeError("a target with Trait.DENSE has no dense stack")
-        classes, device = target.profile.classes, weights.basis.device
-        labels = Sides.balanced(shape[1], classes).labels.repeat(shape[0]).to(device)
+        labels = sides.labels.repeat(restarts).to(weights.basis.device)
         mean, std = _normalisation(target.profile, weights.basis)
         return cls(
             dense=target.dense,
-            shape=shape,
-            sides=Sides(labels, classes),
+            shape=(restarts, len(sides.labels)),
+            sides=Sides(labels, sides.classes),
             image=weights.image / weights.values[0],
             values=weights.values / weights.values[0],
             gain=weights.image.T.contiguous(),

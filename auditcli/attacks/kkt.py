@@ -12,7 +12,7 @@ from auditcli.attacks._choice import ALTERNATIVES, COMMON, LENGTH, Smoothing, me
 from auditcli.attacks._search import Plan, Search
 from auditcli.attacks._stationarity import Penalties, Problem
 from auditcli.types import Step, Trait
-from auditcli.weights import span
+from auditcli.weights import Sides, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +93,8 @@ def kkt(
         raise TypeError("a target with Trait.DENSE has no dense stack")
     weights = target.span or span(target.dense, at_least=2 * target.profile.classes)
     n = max(1, min(budget.candidates, round(guesses * weights.basis.shape[1])))
-    problem = Problem.of(target, weights, (budget.restarts, n), sharpness=sharpness, temperature=temperature)
+    sides = Sides.balanced(n, target.profile.classes)
+    problem = Problem.of(target, weights, sides, budget.restarts, sharpness=sharpness, temperature=temperature)
     penalties = Penalties(span_weight, box_weight, multiplier_weight, least_multiplier)
     offset, multipliers = _start(problem, rng, start)
     plan = Plan(budget.steps, exponent, anneal, pixel_rate, multiplier_rate)
