@@ -22,7 +22,7 @@ from torch.nn import functional
 from auditcli.auditing import load
 from auditcli.errors import SampleError
 from auditcli.loading import save_described
-from auditcli.types import Target
+from auditcli.types import DenseStack, Family, Normalisation, Profile, Target, Trait
 
 _CONTROLS = 400
 
@@ -96,8 +96,8 @@ def victim(recipe: Recipe, data: Path, cache: Path) -> Victim:
     Raises:
         SampleError: the data set is not there, or too small.
     """
-    members, labels = _images(data / recipe.file, "train", recipe.sides, recipe.images)
-    controls, _ = _images(data / recipe.file, "test", recipe.sides, _CONTROLS)
+    members, labels = images_of(data / recipe.file, "train", recipe.sides, recipe.images)
+    controls, _ = images_of(data / recipe.file, "test", recipe.sides, _CONTROLS)
     path = cache / f"{Path(recipe.file).stem}-{recipe.key}.safetensors"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -175,7 +175,42 @@ def _network(widths: tuple[int, ...], first_std: float) -> nn.Module:
     return nn.Sequential(nn.Flatten(), *layers[:-1])
 
 
-def _images(path: Path, part: str, sides: tuple[tuple[int, ...], ...], count: int) -> tuple[Tensor, Tensor]:
+def dense_target(dense: DenseStack, shape: tuple[int, int, int], normalisation: Normalisation) -> Target:
+    """A target of these layers, without a file."""
+    profile = Profile(
+        family=Family.MLP,
+        architecture="-".join(str(weight.shape[1]) for weight in dense.weights) + f"-{len(dense.weights[-1])}, relu",
+        input_shape=shape,
+        classes=max(2, len(dense.weights[-1])),
+        outputs=len(dense.weights[-1]),
+        parameters=sum(weight.numel() for weight in dense.weights),
+        normalisation=normalisation,
+        traits=frozenset({Trait.DENSE, Trait.FIRST_LAYER_LINEAR}),
+        layers=(),
+        identified_by="made so",
+    )
+    return Target(_Stack(dense, normalisation), profile, dense)
+
+
+class _Stack(nn.Module):
+    """Images -> logits of a dense ReLU network."""
+
+    def __init__(self, dense: DenseStack, normalisation: Normalisation) -> None:
+        super().__init__()
+        self._dense, self._normalisation = dense, normalisation
+
+    def forward(self, images: Tensor) -> Tensor:
+        mean, std = (
+            torch.tensor(values, device=images.device)[:, None, None]
+            for values in (self._normalisation.mean, self._normalisation.std)
+        )
+        z = ((images - mean) / std).flatten(1)
+        for number, (weight, bias) in enumerate(zip(self._dense.weights, self._dense.biases, strict=True)):
+            z = functional.linear(z.relu() if number else z, weight, bias)
+        return z
+
+
+def images_of(path: Path, part: str, sides: tuple[tuple[int, ...], ...], count: int) -> tuple[Tensor, Tensor]:
     """The first images of each side, (count, c, h, w) in [0, 1], and their sides (count,)."""
     if not path.is_file():
         raise SampleError(f"no data set {path.name} in {path.parent}", hint="--data FOLDER with the .npz files")

@@ -8,6 +8,7 @@ from scipy.stats import mannwhitneyu
 from tiny_targets import dense_stack, dense_target, forward, generator, smooth_images, stationary
 
 from auditcli.attacks import all_attacks, run
+from auditcli.attacks._choice import ALTERNATIVES, LENGTH, merit
 from auditcli.scoring.matching import similarity
 from auditcli.types import Budget
 from auditcli.weights import Sides, span
@@ -96,6 +97,41 @@ def test_planted_images_are_recovered(recovery):
     assert max(near) > 0.9 > max(far)
     assert sum(score > max(far) for score in near) >= 2
     assert mannwhitneyu(near, far, alternative="greater").pvalue < 0.05
+
+
+def test_a_choice_is_made_by_trials_that_never_take_the_place_of_the_run():
+    _, target = stationary(smooth_images(6, 12, 1), seed=1)
+    budget = Budget(steps=100, seconds=60, candidates=12, restarts=2)
+    steps = list(KKT.start(target, budget, generator()))
+    tried = list(KKT.with_settings(choose=True).start(target, budget, generator()))
+    trials = round(LENGTH * budget.steps) * len(ALTERNATIVES)
+    assert len(tried) == len(steps) == budget.steps
+    torch.testing.assert_close(tried[0].objective, 1 + steps[0].objective)
+    torch.testing.assert_close(tried[trials].objective, steps[0].objective)
+    assert all(step.objective.min() > tried[-1].objective.max() for step in tried[:trials])
+    few = KKT.with_settings(choose=True).start(target, Budget(3, 60, 12, 1), generator())
+    assert len(list(few)) == 3
+
+
+def test_merit_wants_both_an_explained_layer_and_restarts_that_agree():
+    images = torch.rand(4, 30, generator=generator(1))
+    others = torch.rand(4, 30, generator=generator(2))
+    share = torch.tensor([0.6, 0.8])
+    assert merit(share, torch.stack([images, images.flip(0)])) == pytest.approx(0.7)
+    # Brightness and contrast are no matter; which images they are is.
+    assert merit(share, torch.stack([images, 0.3 * images + 0.2])) == pytest.approx(0.7)
+    apart = merit(share, torch.stack([images, others]))
+    cosines = torch.corrcoef(torch.cat([images, others]))[:4, 4:]
+    assert apart == pytest.approx(0.7 * float((cosines.amax(0).mean() + cosines.amax(1).mean()) / 2), rel=1e-4)
+    assert merit(share[:1], images[None]) == pytest.approx(0.6)
+    assert merit(-share, torch.stack([images, images])) == 0
+
+
+@pytest.mark.parametrize("guesses", [0.0, 0.5, 3.0])
+def test_candidates_are_as_many_for_each_direction_as_asked(guesses):
+    _, target = stationary(smooth_images(6, 12, 1), seed=1)
+    (step,) = islice(KKT.with_settings(guesses=guesses).start(target, Budget(5, 60, 100, 1), generator()), 1)
+    assert step.candidates.shape[1] == max(1, round(6 * guesses))
 
 
 def test_a_dense_target_without_its_stack_is_our_bug():

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from math import cos, pi
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from auditcli.attacks._attack import attack
+from auditcli.attacks._choice import ALTERNATIVES, COMMON, LENGTH, Smoothing, merit
+from auditcli.attacks._search import Plan, Search
+from auditcli.attacks._stationarity import Penalties, Problem
 from auditcli.types import Step, Trait
-from auditcli.weights import Sides, margin_gradients, span
+from auditcli.weights import Sides, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor
 
-    from auditcli.types import Budget, DenseStack, Profile, Target
+    from auditcli.attacks._stationarity import Slopes
+    from auditcli.types import Budget, Target
 
 
 @attack(
@@ -34,12 +38,15 @@ def kkt(
     exponent: float = 0.6,
     anneal: float = 0.7,
     sharpness: float = 20.0,
+    temperature: float = 1.0,
+    guesses: float = 2.0,
     share: float = 0.001,
     start: float = 0.035,
     span_weight: float = 3.0,
     box_weight: float = 1.0,
     multiplier_weight: float = 5.0,
     least_multiplier: float = 0.6,
+    choose: bool = False,
 ) -> Iterator[Step]:
     """Solves for images whose margin gradients add up to the first layer.
 
@@ -54,13 +61,15 @@ def kkt(
 
     Args:
         target: A dense network on pixels; one logit (binary) or one a class.
-        budget: At most `candidates` images a restart are guessed: twice the rank of the span, as many of each class.
+        budget: At most `candidates` images a restart are guessed, as many of each class.
         rng: Of the starting images and multipliers.
         pixel_rate: Adam step of the images, in pixel units.
         multiplier_rate: Adam step of the multipliers, in units of their starting mean.
         exponent: Final p. Single images live in the small singular directions, which p brings up.
         anneal: Share of the steps over which p rises from 0; from a random start a large p goes nowhere.
         sharpness: Of the smoothed step of a ReLU, see `margin_gradients`.
+        temperature: Of the softmax over the wrong classes; 0 takes the largest, as published.
+        guesses: Candidates for each direction of the span, as far as the budget goes.
         share: Norm of what the starting candidates explain, relative to the layer. Small, so that the candidates find
             their places before they carry weight, and multipliers stay near each other on the way up.
         start: Standard deviation of the starting images around the mean image, in pixel units.
@@ -68,6 +77,7 @@ def kkt(
         box_weight: Of the squared distance to pixels in [0, 1], in units of the input space.
         multiplier_weight: Of the hinge (summed over candidates) that keeps every candidate in use.
         least_multiplier: Least multiplier that is not punished, relative to the mean.
+        choose: Choose `exponent` and `sharpness` by short trials: what they explain times how far restarts agree.
 
     Yields:
         Candidates (r, n, c, h, w) in [0, 1]; the objective is the first term at the final exponent, so that steps
@@ -79,81 +89,38 @@ def kkt(
         explicit backward pass in place of double backward, Adam in place of SGD, softmax over the wrong classes in
         place of the largest.
     """
-    dense, profile = target.dense, target.profile
-    if dense is None:
+    if target.dense is None:
         raise TypeError("a target with Trait.DENSE has no dense stack")
-    weights = target.span or span(dense, at_least=2 * profile.classes)
-    n = min(budget.candidates, 2 * weights.basis.shape[1])
-    sides = Sides.balanced(n, profile.classes)
-    mean, std = _normalisation(profile, dense)
-    low, high = -mean / std, (1 - mean) / std
-    shape = (budget.restarts, n, dense.weights[0].shape[1])
-    offset = (torch.randn(shape, generator=rng) * start).to(mean.device).requires_grad_()
-    multipliers = torch.rand(budget.restarts, n, generator=rng).add(0.5).to(mean.device).requires_grad_()
-    everyone = Sides(sides.labels.repeat(budget.restarts), sides.classes)
+    weights = target.span or span(target.dense, at_least=2 * target.profile.classes)
+    n = max(1, min(budget.candidates, round(guesses * weights.basis.shape[1])))
+    sides = Sides.balanced(n, target.profile.classes)
+    problem = Problem.of(target, weights, sides, budget.restarts, sharpness=sharpness, temperature=temperature)
+    penalties = Penalties(span_weight, box_weight, multiplier_weight, least_multiplier)
+    offset, multipliers = _start(problem, rng, start)
+    plan = Plan(budget.steps, exponent, anneal, pixel_rate, multiplier_rate)
+    final = problem.weight(exponent)
 
-    largest = weights.values[0]
-    image, relative = weights.image / largest, weights.values / largest
-    optimizer = torch.optim.Adam([{"params": [offset]}, {"params": [multipliers]}])
-    unit: Tensor | None = None
-    for number in range(budget.steps):
-        done = number / budget.steps
-        cosine = 0.5 * (1 + cos(pi * done))
-        for group, rate in zip(optimizer.param_groups, (pixel_rate, multiplier_rate), strict=True):
-            group["lr"] = rate * cosine
-        x = offset / std
-        inputs = x.flatten(0, 1)
-        coordinates = weights.coordinates(inputs)
-        gradients = margin_gradients(dense, coordinates @ weights.image.T, everyone, sharpness=sharpness)
-        terms = gradients.unflatten(0, shape[:2]), coordinates.unflatten(0, shape[:2])
-        if unit is None:
-            unit = share * _unit(image, *terms)
-        residual = image - _combine(terms[0], terms[1], multipliers * unit)
-        stationarity = _weighted(residual, relative.pow(-exponent * min(1.0, done / anneal)), image)
-        loss = (
-            stationarity
-            + span_weight * weights.residual(inputs).unflatten(0, shape[:2]).mean(dim=1)
-            + box_weight * ((x - high).relu().square() + (low - x).relu().square()).sum(dim=2).mean(dim=1)
-            + multiplier_weight * _unused(multipliers, least_multiplier)
-        ).sum()
-        with torch.no_grad():
-            objective = _weighted(residual, relative.pow(-exponent), image)
-            pixels = (offset + mean).clamp(0, 1).unflatten(2, profile.input_shape)
-        yield Step(pixels, objective)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    def search(smoothing: Smoothing, steps: int) -> Iterator[Slopes]:
+        own = replace(problem, sharpness=smoothing.sharpness)
+        begun = Search.begin(own, penalties, offset.clone(), multipliers.clone(), share=share)
+        return begun.run(replace(plan, exponent=smoothing.exponent, steps=steps))
+
+    def guess(slopes: Slopes, handicap: float = 0.0) -> Step:
+        return Step(slopes.pixels.unflatten(2, target.profile.input_shape), slopes.energy @ final + handicap)
+
+    length = round(LENGTH * budget.steps) if choose else 0
+    merits: dict[Smoothing, float] = {}
+    for smoothing in ALTERNATIVES if length else ():
+        for slopes in search(smoothing, length):
+            yield guess(slopes, handicap=1.0)  # so that no trial is kept in place of the run
+        merits[smoothing] = merit(1 - slopes.energy @ problem.weight(COMMON), slopes.pixels)
+    best = max(merits, key=merits.__getitem__, default=Smoothing(exponent, sharpness))
+    for slopes in search(best, budget.steps - len(merits) * length):
+        yield guess(slopes)
 
 
-def _normalisation(profile: Profile, dense: DenseStack) -> tuple[Tensor, Tensor]:
-    channels, height, width = profile.input_shape
-    like = dense.weights[0]
-    mean, std = (
-        torch.tensor(values, dtype=like.dtype, device=like.device).expand(channels).repeat_interleave(height * width)
-        for values in (profile.normalisation.mean, profile.normalisation.std)
-    )
-    return mean, std
-
-
-def _combine(gradients: Tensor, coordinates: Tensor, multipliers: Tensor) -> Tensor:
-    """`sum_i lambda_i delta_i c_i^T` of each restart, (r, h, rank)."""
-    return (multipliers[:, :, None] * gradients).transpose(1, 2) @ coordinates
-
-
-def _unit(image: Tensor, gradients: Tensor, coordinates: Tensor) -> Tensor:
-    """The multiplier at which the starting candidates together are as large as the layer, (r, 1)."""
-    start = _combine(gradients, coordinates, torch.ones_like(gradients[:, :, 0])).detach()
-    unit: Tensor = image.norm() / start.flatten(1).norm(dim=1).clamp_min(torch.finfo(image.dtype).tiny)
-    return unit[:, None]
-
-
-def _weighted(residual: Tensor, weight: Tensor, image: Tensor) -> Tensor:
-    """Squared norm of each restart's residual against the layer's, both weighted by direction, (r,)."""
-    share: Tensor = (residual * weight).square().sum(dim=(1, 2)) / (image * weight).square().sum()
-    return share
-
-
-def _unused(multipliers: Tensor, least: float) -> Tensor:
-    """How far multipliers are below the least allowed share of their mean, squared and summed, (r,)."""
-    share = multipliers / multipliers.mean(dim=1, keepdim=True).detach().clamp_min(1e-6)
-    return (least - share).relu().square().sum(dim=1)
+def _start(problem: Problem, rng: torch.Generator, deviation: float) -> tuple[Tensor, Tensor]:
+    """Candidates around the mean image, and multipliers in [0.5, 1.5]."""
+    offset = torch.randn(*problem.shape, len(problem.mean), generator=rng) * deviation
+    multipliers = torch.rand(problem.shape, generator=rng).add(0.5)
+    return offset.to(problem.mean.device), multipliers.to(problem.mean.device)
