@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "comparability": {"comparability", "types", "errors"},
     "plugins": set(),
     "threads": set(),
-    "weights": {"weights", "types"},
+    "weights": {"weights", "types", "errors"},
     **{
         stage: {
             *(stage, *BASE),

@@ -9,7 +9,7 @@ import torch
 
 from auditcli.attacks._attack import attack
 from auditcli.types import Step, Trait
-from auditcli.weights import Sides, margin_gradients, span
+from auditcli.weights import Sides, margin_gradients, span_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +82,7 @@ def kkt(
     dense, profile = target.dense, target.profile
     if dense is None:
         raise TypeError("a target with Trait.DENSE has no dense stack")
-    weights = target.span or span(dense, at_least=2 * profile.classes)
+    weights = span_of(target, at_least=2 * profile.classes)
     n = min(budget.candidates, 2 * weights.basis.shape[1])
     sides = Sides.balanced(n, profile.classes)
     mean, std = _normalisation(profile, dense)
@@ -93,7 +93,7 @@ def kkt(
     everyone = Sides(sides.labels.repeat(budget.restarts), sides.classes)
 
     largest = weights.values[0]
-    image, relative = weights.image / largest, weights.values / largest
+    image, relative = weights.written / largest, weights.values / largest
     optimizer = torch.optim.Adam([{"params": [offset]}, {"params": [multipliers]}])
     unit: Tensor | None = None
     for number in range(budget.steps):

@@ -1,14 +1,15 @@
 """What the weights of a dense network say by themselves: the span of its first layer, and gradients at that layer.
 
-Public names: `span`, `margin_gradients`, `Sides`, `explained`, `leave_one_out`, `flat_inputs`,
+Public names: `span`, `span_of`, `written`, `margin_gradients`, `Sides`, `explained`, `leave_one_out`, `flat_inputs`,
 `shuffled`, `shuffled_target`.
 """
 
+from auditcli.weights.difference import written
 from auditcli.weights.explained import explained, leave_one_out
 from auditcli.weights.inputs import flat_inputs
 from auditcli.weights.margin import Sides, margin_gradients
 from auditcli.weights.shuffle import shuffled, shuffled_target
-from auditcli.weights.span import span
+from auditcli.weights.span import span, span_of
 
 __all__ = [
     "Sides",
@@ -19,4 +20,6 @@ __all__ = [
     "shuffled",
     "shuffled_target",
     "span",
+    "span_of",
+    "written",
 ]
