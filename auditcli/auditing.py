@@ -162,9 +162,7 @@ def audit(
         arch_arguments=arch_arguments or {},
     )
     samples = [None if sample is None else Path(sample) for sample in (reference, controls)]
-    checkpoint, described, target = _open(
-        path, options, where, *samples, seconds=_RESOLVING * budget, base=base
-    )
+    checkpoint, described, target = _open(path, options, where, *samples, seconds=_RESOLVING * budget, base=base)
     members, holdout = _sample(samples[0], "member", target.profile), _sample(samples[1], "control", target.profile)
     aliases = naming.aliases_of(members, holdout)
     members, holdout, compared = _compared(members, holdout, target, seed=seed)

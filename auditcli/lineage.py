@@ -40,7 +40,9 @@ def based(target: Target, base: Target, checkpoint: Checkpoint) -> Target:
     if (cosine := _cosine(pairs)) < RELATED:
         what = f"a cosine of {cosine:.2f} between their weights, where a fine-tune has at least {RELATED:g}"
         raise UsageError(f"--base {name} is not what this model started from: {what}", hint=hint)
-    said = Statement("base", name, f"stated by --base: what training wrote is the difference to sha256 {checkpoint.sha256}")
+    said = Statement(
+        "base", name, f"stated by --base: what training wrote is the difference to sha256 {checkpoint.sha256}"
+    )
     profile = replace(target.profile, statements=(*target.profile.statements, said))
     return replace(target, profile=profile, base=base)
 

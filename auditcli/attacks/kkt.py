@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from auditcli.attacks._attack import attack
+from auditcli.errors import AttackError
 from auditcli.types import Step, Trait
 from auditcli.weights import Sides, margin_gradients, span_of
 
@@ -40,6 +41,7 @@ def kkt(
     box_weight: float = 1.0,
     multiplier_weight: float = 5.0,
     least_multiplier: float = 0.6,
+    signed: bool = False,
 ) -> Iterator[Step]:
     """Solves for images whose margin gradients add up to the first layer.
 
@@ -68,6 +70,8 @@ def kkt(
         box_weight: Of the squared distance to pixels in [0, 1], in units of the input space.
         multiplier_weight: Of the hinge (summed over candidates) that keeps every candidate in use.
         least_multiplier: Least multiplier that is not punished, relative to the mean.
+        signed: Take the output itself in place of the margin and let multipliers have either sign, for one output that
+            is no class: a regression at rest under weight decay.
 
     Yields:
         Candidates (r, n, c, h, w) in [0, 1]; the objective is the first term at the final exponent, so that steps
@@ -82,14 +86,18 @@ def kkt(
     dense, profile = target.dense, target.profile
     if dense is None:
         raise TypeError("a target with Trait.DENSE has no dense stack")
+    if signed and profile.outputs > 1:
+        raise AttackError(f"kkt with signed=True is for models of one output; this one has {profile.outputs}")
     weights = span_of(target, at_least=2 * profile.classes)
     n = min(budget.candidates, 2 * weights.basis.shape[1])
-    sides = Sides.balanced(n, profile.classes)
+    sides = Sides(torch.ones(n, dtype=torch.int64), profile.classes) if signed else Sides.balanced(n, profile.classes)
     mean, std = _normalisation(profile, dense)
     low, high = -mean / std, (1 - mean) / std
     shape = (budget.restarts, n, dense.weights[0].shape[1])
     offset = (torch.randn(shape, generator=rng) * start).to(mean.device).requires_grad_()
-    multipliers = torch.rand(budget.restarts, n, generator=rng).add(0.5).to(mean.device).requires_grad_()
+    drawn = torch.randn if signed else torch.rand
+    multipliers = drawn(budget.restarts, n, generator=rng).add(0.0 if signed else 0.5)
+    multipliers = multipliers.to(mean.device).requires_grad_()
     everyone = Sides(sides.labels.repeat(budget.restarts), sides.classes)
 
     largest = weights.values[0]
@@ -114,7 +122,7 @@ def kkt(
             stationarity
             + span_weight * weights.residual(inputs).unflatten(0, shape[:2]).mean(dim=1)
             + box_weight * ((x - high).relu().square() + (low - x).relu().square()).sum(dim=2).mean(dim=1)
-            + multiplier_weight * _unused(multipliers, least_multiplier)
+            + (0.0 if signed else multiplier_weight * _unused(multipliers, least_multiplier))
         ).sum()
         with torch.no_grad():
             objective = _weighted(residual, relative.pow(-exponent), image)

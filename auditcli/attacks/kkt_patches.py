@@ -66,7 +66,9 @@ def kkt_patches(
         if not units:
             for r in range(budget.restarts):
                 g = net.gradients(offset[r] + mean, multipliers[r].detach(), sides)
-                units.append(share * float(layers[first].theta.norm() / g[layers[first].name].detach().norm().clamp_min(1e-20)))
+                units.append(
+                    share * float(layers[first].theta.norm() / g[layers[first].name].detach().norm().clamp_min(1e-20))
+                )
         optimizer.zero_grad()
         objective = []
         for r in range(budget.restarts):
@@ -75,12 +77,21 @@ def kkt_patches(
             p = exponent * min(1.0, done / anneal)
             fit = sum(w * layer.weighted(x, p) for w, layer, x in zip(importance, layers, residuals, strict=True))
             pixels = offset[r] + mean
-            loss = fit + box_weight * ((pixels - pixels.clamp(0, 1))/net.std).square().sum(dim=(1, 2, 3)).mean() + multiplier_weight * _unused(multipliers[r], least_multiplier)
+            loss = (
+                fit
+                + box_weight * ((pixels - pixels.clamp(0, 1)) / net.std).square().sum(dim=(1, 2, 3)).mean()
+                + multiplier_weight * _unused(multipliers[r], least_multiplier)
+            )
             if smoothness:
                 loss = loss + smoothness * (pixels.diff(dim=2).abs().mean() + pixels.diff(dim=3).abs().mean())
             loss.backward()
             with torch.no_grad():
-                objective.append(sum(w * layer.weighted(x, exponent) for w, layer, x in zip(importance, layers, residuals, strict=True)).detach())
+                objective.append(
+                    sum(
+                        w * layer.weighted(x, exponent)
+                        for w, layer, x in zip(importance, layers, residuals, strict=True)
+                    ).detach()
+                )
         yield Step((offset.detach() + mean).clamp(0, 1), torch.stack(objective))
         optimizer.step()
 
@@ -94,7 +105,9 @@ class _Net:
 
     @classmethod
     def of(cls, target, sharpness):
-        values = {n: p.detach().clone().requires_grad_() for n, p in target.module.named_parameters() if p.is_floating_point()}
+        values = {
+            n: p.detach().clone().requires_grad_() for n, p in target.module.named_parameters() if p.is_floating_point()
+        }
         std = torch.tensor(target.profile.normalisation.std)[:, None, None].to(next(iter(values.values())).device)
         return cls(target.module, values, sharpness, std)
 
@@ -107,7 +120,9 @@ class _Net:
             logits = functional_call(self.module, dict(self.values), (images,))
         margins = _margins(logits, sides)
         names = [name for name, value in self.values.items() if value.ndim > 1]
-        found = torch.autograd.grad((multipliers * margins).sum(), [self.values[name] for name in names], create_graph=True)
+        found = torch.autograd.grad(
+            (multipliers * margins).sum(), [self.values[name] for name in names], create_graph=True
+        )
         return dict(zip(names, found, strict=True))
 
 

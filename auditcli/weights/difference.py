@@ -1,6 +1,6 @@
 """What a fine-tune wrote into its first layer: the layer less what is left of the public base model's.
 
-Public names: `written`, `first_layer`.
+Public names: `base_of`, `first_layer`, `written`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,23 @@ from auditcli.errors import AttackError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from auditcli.types import DenseStack
+    from auditcli.types import DenseStack, Target
 
 _SKETCH = 512
 """Rows that are kept to find the factor: eigenvalues of a larger matrix cost minutes."""
+
+
+def base_of(target: Target) -> DenseStack | None:
+    """The linear layers that those of a target started from: of its head where it has one, else of all of it.
+
+    None without a base, or where their first layers differ in size, as where a fine-tune has other classes than its
+    base and no layer but the last.
+    """
+    if target.base is None:
+        return None
+    stacks = [one.dense if one.head is None else one.head.dense for one in (target, target.base)]
+    shapes = [None if stack is None else stack.weights[0].shape for stack in stacks]
+    return stacks[1] if shapes[0] == shapes[1] else None
 
 
 def first_layer(dense: DenseStack) -> Tensor:

@@ -2,7 +2,8 @@
 
 Every gradient step adds combinations of `[x_i, 1]` over training inputs x_i to the rows of `A = [W1 b1]`, so up to the
 initial weights the row space of A is the span of the training inputs. What is left of the initial weights is a floor of
-singular values that ends at the Marchenko-Pastur edge. Where the initial weights are public, their difference has no such floor.
+singular values that ends at the Marchenko-Pastur edge. Where the initial weights are public, the floor of the
+difference is rounding.
 
 Public names: `span`, `span_of`.
 """
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 
 from auditcli.types import WeightSpan
-from auditcli.weights.difference import first_layer, written
+from auditcli.weights.difference import base_of, first_layer, written
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,8 +44,7 @@ def span_of(target: Target, *, at_least: int = 0) -> WeightSpan:
     """
     if target.dense is None:
         raise TypeError("a target with Trait.DENSE has no dense stack")
-    base = None if target.base is None else target.base.dense
-    return target.span or span(target.dense, base, at_least=at_least)
+    return target.span or span(target.dense, base_of(target), at_least=at_least)
 
 
 def span(dense: DenseStack, base: DenseStack | None = None, *, at_least: int = 0) -> WeightSpan:
