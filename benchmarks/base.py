@@ -196,7 +196,9 @@ def _draw(cache: Path, subject: Victim) -> None:
         order = order or sorted(range(len(near.best)), key=lambda index: -near.best[index])[:_SHOWN]
         columns.append([candidates[near.best_candidate[index]][0] for index in order])
     rows = [[subject.members.images[index][0] for index in order], *columns]
-    sheet = torch.cat([torch.cat([torch.nn.functional.pad(one, (1, 1, 1, 1), value=1) for one in row], 1) for row in rows])
+    sheet = torch.cat(
+        [torch.cat([torch.nn.functional.pad(one, (1, 1, 1, 1), value=1) for one in row], 1) for row in rows]
+    )
     picture = Image.fromarray((sheet * 255).round().byte().numpy())
     picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST).save(PICTURES)
 

@@ -155,9 +155,7 @@ def _finetuned(net: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor) -
     if recipe.optimiser == "adam":
         optimiser = torch.optim.Adam(trained, lr=recipe.rate)
     else:
-        optimiser = torch.optim.SGD(
-            trained, lr=recipe.rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-        )
+        optimiser = torch.optim.SGD(trained, lr=recipe.rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
     inputs = _inputs(recipe.net, images)
     for _ in range(recipe.steps):
         index = torch.randperm(len(images), generator=rng)[: recipe.batch or len(images)]

@@ -10,8 +10,8 @@ from tiny_targets import cnn_target, dense_stack, dense_target, forward, generat
 from torch.nn import functional
 
 import auditcli
-from auditcli.attacks import all_attacks, run
 from auditcli.__main__ import main
+from auditcli.attacks import all_attacks, run
 from auditcli.errors import AttackError, UsageError
 from auditcli.families import rebuilt
 from auditcli.lineage import based
@@ -211,7 +211,7 @@ def test_multipliers_leave_out_what_was_not_trained():
 
 
 def test_kkt_explains_what_was_written():
-    target, images, *_ = tuned_target()
+    target, *_ = tuned_target()
     kkt = next(attack for attack in all_attacks() if attack.name == "kkt")
     found = run(kkt.with_settings(exponent=0.2), target, Budget(250, 100, 24, 1), seed=0)
     inputs = ((found.candidates[0] - 0.3) / 0.5).flatten(1)

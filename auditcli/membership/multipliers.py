@@ -117,9 +117,7 @@ def _places(weights: Mapping[str, Tensor], images: int, rng: torch.Generator) ->
     return places
 
 
-def _solved(
-    gradients: NDArray[np.float64], values: Tensor, start: Tensor | None
-) -> tuple[float, NDArray[np.float64]]:
+def _solved(gradients: NDArray[np.float64], values: Tensor, start: Tensor | None) -> tuple[float, NDArray[np.float64]]:
     """What a block of p weights counts, and the multipliers (n,) of gradients (n, p) in it.
 
     Args:
