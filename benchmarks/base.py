@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -133,7 +134,7 @@ def _rates(outcome: SignalOutcome) -> tuple[float, float]:
     return outcome.finding.auc.value, float((near > bar).mean())
 
 
-def _recovered(outcome: AttackOutcome) -> dict[str, float | int | None]:
+def _recovered(outcome: AttackOutcome) -> dict[str, Any]:
     if outcome.members is None or outcome.controls is None or outcome.found is None:
         return {"recovered": None, "best": 0.0, "controls": 0, "best_control": 0.0, "p_value": 1.0, "seconds": 0.0}
     near, far = outcome.members.best, outcome.controls.best

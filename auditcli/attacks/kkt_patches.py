@@ -188,7 +188,7 @@ class _SmoothSteps(TorchFunctionMode):
     """
 
     def __init__(self, sharpness: float) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.sharpness = sharpness
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
