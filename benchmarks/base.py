@@ -100,7 +100,7 @@ def _measured(recipe: Recipe, subject: Victim, *, based: bool) -> tuple[Row, Ten
     (kkt,) = (attack for attack in all_attacks() if attack.name == "kkt")
     far = _few(subject.controls, _COMPARED)
     budget = EFFORTS["standard"].budget(600.0)
-    found = attempt(kkt, target, budget, subject.members, far, seed=_SEED, watch=None)
+    found = attempt(kkt, target, budget, subject.members, far, seed=_SEED, watch=None) if recipe.attacked else None
     rank, share = _written(target, subject.members)
     row = Row(
         name=recipe.name,
@@ -111,7 +111,7 @@ def _measured(recipe: Recipe, subject: Victim, *, based: bool) -> tuple[Row, Ten
         signals={one.signal.name: _rates(one) for one in scored if one.finding is not None},
         **_recovered(found),
     )
-    return row, None if found.found is None else found.found.candidates.flatten(0, 1)
+    return row, None if found is None or found.found is None else found.found.candidates.flatten(0, 1)
 
 
 def _written(target: Target, members: Sample) -> tuple[int, float | None]:
@@ -134,8 +134,8 @@ def _rates(outcome: SignalOutcome) -> tuple[float, float]:
     return outcome.finding.auc.value, float((near > bar).mean())
 
 
-def _recovered(outcome: AttackOutcome) -> dict[str, Any]:
-    if outcome.members is None or outcome.controls is None or outcome.found is None:
+def _recovered(outcome: AttackOutcome | None) -> dict[str, Any]:
+    if outcome is None or outcome.members is None or outcome.controls is None or outcome.found is None:
         return {"recovered": None, "best": 0.0, "controls": 0, "best_control": 0.0, "p_value": 1.0, "seconds": 0.0}
     near, far = outcome.members.best, outcome.controls.best
     return {

@@ -33,7 +33,7 @@ _BATCH = 128
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a fine-tune is made; all but `name` and `what` decide its weights."""
+    """How a fine-tune is made; all but `name`, `what` and `attacked` decide its weights."""
 
     name: str
     what: str
@@ -47,6 +47,8 @@ class Recipe:
     batch: int | None = None
     half: bool = False
     """Both files hold 16-bit floats."""
+    attacked: bool = True
+    """Whether `kkt` is run on it, beside the signals."""
     seed: int = 0
 
 
@@ -57,7 +59,7 @@ RECIPES = (
     Recipe("short", "SGD without momentum, 20 steps of all images", steps=20, momentum=0.0),
     Recipe("half", "as `plain`, both files in 16-bit floats", half=True),
     Recipe("adam", "Adam at 0.0001", optimiser="adam", rate=1e-4),
-    Recipe("many", "as `plain`, on 200 images, of 300 neurons", images=200),
+    Recipe("many", "as `plain`, on 200 images, of 300 neurons", images=200, attacked=False),
     Recipe("head", "a small CNN, its head of two layers fine-tuned and the rest frozen", net="cnn", rate=0.005),
 )
 
@@ -103,7 +105,7 @@ def victim(recipe: Recipe, data: Path, cache: Path) -> Victim:
 
 
 def _named(cache: Path, recipe: Recipe, name: str) -> Path:
-    decisive = {key: value for key, value in asdict(recipe).items() if key not in ("name", "what")}
+    decisive = {key: value for key, value in asdict(recipe).items() if key not in ("name", "what", "attacked")}
     if name == "base":
         decisive = {"net": recipe.net, "half": recipe.half}
     return cache / f"{name}-{sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]}.safetensors"

@@ -32,9 +32,7 @@ _STEPS, _RATE, _DECAY = 6_000, 0.02, 1e-3
 
 VALUES: Mapping[str, Callable[[Tensor, torch.Generator], Tensor]] = {
     "odd or even, -1 or 1": lambda digits, _: 2.0 * (digits % 2) - 1,
-    "drawn, normal": lambda digits, rng: torch.randn(len(digits), generator=rng),
     "drawn, from 1 to 2": lambda digits, rng: 1 + torch.rand(len(digits), generator=rng),
-    "the digit / 9": lambda digits, _: digits / 9.0,
 }
 """What is regressed on, from digits (n,) to values (n,)."""
 
