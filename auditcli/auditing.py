@@ -21,6 +21,7 @@ from auditcli.families import Options, build
 from auditcli.hypotheses import resolve
 from auditcli.images import read_sample, require_disjoint
 from auditcli.investigation import Case, Docket, findings, investigate
+from auditcli.lineage import based
 from auditcli.loading import load as read_checkpoint
 from auditcli.membership import all_signals
 from auditcli.report import redaction
@@ -51,6 +52,7 @@ def load(
     assume: Mapping[str, str] | None = None,
     arch: str = "",
     arch_arguments: Mapping[str, Any] | None = None,
+    base: str | Path | None = None,
 ) -> Target:
     """Load, identify and build a model, without running anybody's code.
 
@@ -63,6 +65,8 @@ def load(
         assume: What else the model does not say, e.g. `{"activation": "gelu"}`.
         arch: `module:callable` of your own code that builds the network. This runs that code; nothing else does.
         arch_arguments: Keyword arguments of that callable.
+        base: The public model that this one was fine-tuned from, read with the same options: attacks and signals that
+            read the first layer then read the difference.
 
     Returns:
         `target(images)` maps float images (n, c, h, w) in [0, 1] to logits; `target.profile` says what it is.
@@ -78,7 +82,7 @@ def load(
         arch=arch,
         arch_arguments=arch_arguments or {},
     )
-    return _open(path, options, devices.resolve(device))[2]
+    return _open(path, options, devices.resolve(device), base=base)[2]
 
 
 def audit(
@@ -97,6 +101,7 @@ def audit(
     assume: Mapping[str, str] | None = None,
     arch: str = "",
     arch_arguments: Mapping[str, Any] | None = None,
+    base: str | Path | None = None,
     names: bool = False,
     reconstructions: Shown = "blurred",
     include_images: bool = False,
@@ -124,6 +129,7 @@ def audit(
         assume: What else the model does not say.
         arch: As for `load`.
         arch_arguments: The same.
+        base: The same.
         names: Show the file names of the auditor's images in the report, and not ids.
         reconstructions: Show them `sharp`, `blurred` or not at all (`none`).
         include_images: Show the auditor's images in the report.
@@ -156,7 +162,7 @@ def audit(
         arch_arguments=arch_arguments or {},
     )
     samples = [None if sample is None else Path(sample) for sample in (reference, controls)]
-    checkpoint, described, target = _open(path, options, where, *samples, seconds=_RESOLVING * budget)
+    checkpoint, described, target = _open(path, options, where, *samples, seconds=_RESOLVING * budget, base=base)
     members, holdout = _sample(samples[0], "member", target.profile), _sample(samples[1], "control", target.profile)
     aliases = naming.aliases_of(members, holdout)
     members, holdout, compared = _compared(members, holdout, target, seed=seed)
@@ -210,12 +216,20 @@ def audit(
 
 
 def _open(
-    path: str | Path, options: Options, device: torch.device, *samples: Path | None, seconds: float = 0.0
+    path: str | Path,
+    options: Options,
+    device: torch.device,
+    *samples: Path | None,
+    seconds: float = 0.0,
+    base: str | Path | None = None,
 ) -> tuple[Checkpoint, Profile, Target]:
-    """Load, identify (for so many seconds with members and controls, where there are some) and build."""
+    """Load, identify (for so many seconds with members and controls, where there are some) and build; then its base."""
     checkpoint = read_checkpoint(path)
     profile, options = resolve(checkpoint, options, *samples, seconds=seconds)
     target = build(checkpoint, profile, options, device)
+    if base is not None:
+        start = read_checkpoint(base)
+        target = based(target, build(start, resolve(start, options)[0], options, device), start)
     return checkpoint, target.profile, target
 
 

@@ -112,7 +112,7 @@ def weigh(
         raise AttackError(f"{attack.name} left nothing to weigh: the model is no dense network")
     runner = _Runner(attack, effort, seed, time.monotonic() + seconds, watch)
     with one_thread():
-        spanned = replace(target, span=weights.span(dense, at_least=2 * target.profile.classes))
+        spanned = replace(target, span=weights.span_of(target, at_least=2 * target.profile.classes))
         return _decided(_gathered(runner, spanned, found))
 
 

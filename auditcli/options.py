@@ -118,6 +118,10 @@ ArchArguments = Annotated[
     list[str] | None,
     typer.Option("--arch-arg", metavar="KEY=VALUE", help="Keyword argument of that callable, as JSON; repeatable."),
 ]
+Base = Annotated[
+    str | None,
+    _option("--base", metavar="MODEL", help="The public model it was fine-tuned from; a path or hf://owner/name."),
+]
 Output = Annotated[Path, _option("--output", "-o", metavar="DIR", help="Folder of the report.")]
 Views = Annotated[
     list[View] | None,

@@ -224,7 +224,9 @@ class WeightSpan:
     values: Tensor
     """(r,) singular values, falling."""
     image: Tensor
-    """(h, r) `A @ basis`."""
+    """(h, r) `A @ basis`, which maps coordinates to what the layer returns."""
+    written: Tensor
+    """(h, r) what training wrote, in the basis: `image`, less that of a base model where one is known."""
     rank: int
     """Directions above the edge; `basis` may hold more where a caller asked for more."""
     edge: float
@@ -263,6 +265,8 @@ class Target:
     """Present exactly when `Trait.HEAD` is."""
     span: WeightSpan | None = None
     """Span of the first layer where a caller has it already; it must be that of `dense`. See `weights.span`."""
+    base: Target | None = None
+    """The public model that its training started from, where the auditor named one."""
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits (n, outputs) of images (n, c, h, w) in [0, 1]."""

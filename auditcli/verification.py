@@ -75,7 +75,7 @@ def verify(
     decoys = [(strangers[chosen], known[chosen]), _scattered(images, labels, rng), _mixed(images, labels, rng)]
     everything = torch.cat([images, *(part for part, _ in decoys)])
     sides = weights.Sides(torch.cat([labels, *(part for _, part in decoys)]), profile.classes)
-    span = target.span or weights.span(dense)
+    span = weights.span_of(target)
     losses = weights.leave_one_out(dense, span, weights.flat_inputs(dense, profile.normalisation, everything), sides)
     own, others = losses[: len(images)], losses[len(images) :]
     return Verification(tuple(own.tolist()), float(others.max()), len(others))

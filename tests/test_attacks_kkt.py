@@ -9,6 +9,7 @@ from tiny_targets import dense_stack, dense_target, forward, generator, smooth_i
 
 from auditcli.attacks import all_attacks, run
 from auditcli.attacks._choice import ALTERNATIVES, LENGTH, merit
+from auditcli.errors import AttackError
 from auditcli.scoring.matching import similarity
 from auditcli.types import Budget
 from auditcli.weights import Sides, span
@@ -16,8 +17,12 @@ from auditcli.weights import Sides, span
 (KKT,) = (attack for attack in all_attacks() if attack.name == "kkt")
 
 
-def slow_objective(dense, images, multipliers, settings, mean=0.3, std=0.5):
-    """The first term of the docstring of `kkt` for one restart, candidate by candidate, in float64."""
+def slow_objective(dense, images, multipliers, settings, mean=0.3, std=0.5, start=None):
+    """The first term of the docstring of `kkt` for one restart, candidate by candidate, in float64.
+
+    `start` (n,) are the multipliers of the candidates that are scaled to a share of the layer; ones unless given.
+    """
+    start = torch.ones(len(images)) if start is None else start
     outputs = len(dense.weights[-1])
     found = span(dense, at_least=2 * max(2, outputs))
     basis, values = found.basis.double(), found.values.double()
@@ -39,7 +44,8 @@ def slow_objective(dense, images, multipliers, settings, mean=0.3, std=0.5):
         (delta,) = torch.autograd.grad(margin, first)
         terms.append(torch.outer(delta, extended) @ basis)
     target = layer @ basis
-    unit = settings["share"] * target.norm() / torch.stack(terms).sum(0).norm()
+    started = sum(weight * term for weight, term in zip(start.double(), terms, strict=True))
+    unit = settings["share"] * target.norm() / started.norm()
     residual = target.clone()
     for term, multiplier in zip(terms, multipliers.double(), strict=True):
         residual -= unit * multiplier * term
@@ -63,6 +69,27 @@ def test_the_first_objective_equals_the_slow_version(outputs):
     assert step.objective.tolist() == pytest.approx(slow, rel=1e-4)
     assert max(abs(value - 1) for value in slow) > 0.01
     assert len(set(slow)) == 3
+
+
+def test_the_signed_form_is_that_of_the_output_with_free_multipliers():
+    dense = dense_stack(64, 20, 15, 1, activation="gelu")
+    budget = Budget(steps=10, seconds=60, candidates=8, restarts=1)
+    settings = {**KKT.settings, "share": 0.5}
+    step = next(KKT.steps(dense_target(dense), budget, generator(5), share=0.5, signed=True))
+    rng = generator(5)
+    torch.randn(1, 8, 64, generator=rng)
+    multipliers = torch.randn(1, 8, generator=rng)[0]
+    assert min(multipliers) < 0 < max(multipliers)
+    # The slow version takes the labels in turn; a label of 0 turns the sign of its multiplier.
+    signs = 2.0 * Sides.balanced(8, 2).labels - 1
+    assert step.objective.tolist() == pytest.approx(
+        [slow_objective(dense, step.candidates[0], signs * multipliers, settings, start=signs)], rel=1e-4
+    )
+
+
+def test_the_signed_form_is_for_one_output():
+    with pytest.raises(AttackError, match="one output; this one has 3"):
+        run(KKT.with_settings(signed=True), dense_target(dense_stack(64, 8, 3)), Budget(3, 60, 4, 1), seed=0)
 
 
 def test_at_most_two_candidates_a_direction_of_the_span_are_guessed():

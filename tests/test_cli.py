@@ -117,6 +117,7 @@ def test_defaults(audit):
         "assume": {},
         "arch": "",
         "arch_arguments": {},
+        "base": None,
         "names": False,
         "reconstructions": "blurred",
         "include_images": False,
@@ -144,7 +145,7 @@ def test_every_option_reaches_the_audit(audit):
         "noise --device cuda:1 --seed 3 --mean 0.1,0.2,0.3 --std 1 --input-shape 3,8,9 --assume activation=gelu "
         "--assume heads=4 --arch mine/models.py:Net --arch-arg width=64 --arch-arg act=relu --include-images "
         "--reconstructions sharp --names "
-        "--shadows 4 --shadow-cache kept"
+        "--shadows 4 --shadow-cache kept --base hf://owner/base"
     )
     assert main(words.split()) == 0
     audit.options.pop("watch")
@@ -163,6 +164,7 @@ def test_every_option_reaches_the_audit(audit):
         "assume": {"activation": "gelu", "heads": "4"},
         "arch": "mine/models.py:Net",
         "arch_arguments": {"width": 64, "act": "relu"},
+        "base": "hf://owner/base",
         "names": True,
         "reconstructions": "sharp",
         "include_images": True,

@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "comparability": {"comparability", "types", "errors"},
     "plugins": set(),
     "threads": set(),
-    "weights": {"weights", "types"},
+    "weights": {"weights", "types", "errors"},
     **{
         stage: {
             *(stage, *BASE),
@@ -56,6 +56,7 @@ MAY_IMPORT = {
     "panels": set(),
     "configured": {"panels", "settings", "terminal", "errors"},
     "hypotheses": {"hypotheses", "families", "images", *BASE},
+    "lineage": BASE,
     "inspection": {"threads", "loading", "families", "hypotheses", "report", *BASE},
     "describing": {"loading", "families", "destination", *BASE},
     "effort": {"types"},
@@ -79,7 +80,7 @@ MAY_IMPORT = {
     },
     "auditing": {
         *("assembly", "comparability", "device", "effort", "gallery", "images", "hypotheses", "inspection"),
-        *("investigation", "naming", "threads", "training"),
+        *("investigation", "lineage", "naming", "threads", "training"),
         *STAGES,
         "report",
         *BASE,

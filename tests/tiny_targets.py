@@ -89,6 +89,21 @@ def cnn_target(outputs=3, seed=0):
     return _target(module, Family.CNN, (1, 8, 8), outputs, frozenset({Trait.BATCH_NORM}), 0.0, 1.0, None)
 
 
+def convolution_target(outputs=3, seed=0, side=8, channels=4, kernel=3, stride=1, first_std=None):
+    """A homogeneous network whose first layer is a convolution, the only one with biases."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        places = ((side - kernel) // stride + 1) ** 2
+        first = nn.Conv2d(1, channels, kernel, stride)
+        last = (nn.ReLU(), nn.Flatten(), nn.Linear(channels * places, outputs, bias=False))
+        if first_std is not None:
+            for parameter in first.parameters():
+                nn.init.normal_(parameter, std=first_std)
+    traits = frozenset({Trait.FIRST_LAYER_CONVOLUTION, Trait.HOMOGENEOUS})
+    module = nn.Sequential(_Standardise(0.3, 0.5), first, *last)
+    return _target(module, Family.CNN, (1, side, side), outputs, traits, 0.3, 0.5, None)
+
+
 def headed_target(dense, side=12, seed=0):
     """A random convolution, fixed, below a dense stack that reads its 144 features."""
     with torch.random.fork_rng():

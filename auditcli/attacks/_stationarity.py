@@ -53,7 +53,7 @@ class Problem:
     sides: Sides
     """Of the candidates of all restarts, (r * n,)."""
     image: Tensor
-    """(h, k) the layer in its span, in units of its largest singular value."""
+    """(h, k) what training wrote into the layer, in its span, in units of its largest singular value."""
     values: Tensor
     """(k,) its singular values in these units."""
     gain: Tensor
@@ -91,7 +91,7 @@ class Problem:
             dense=target.dense,
             shape=(restarts, len(sides.labels)),
             sides=Sides(labels, sides.classes),
-            image=weights.image / weights.values[0],
+            image=weights.written / weights.values[0],
             values=weights.values / weights.values[0],
             gain=weights.image.T.contiguous(),
             basis=weights.basis[:-1] / std[:, None],

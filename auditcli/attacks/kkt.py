@@ -11,8 +11,9 @@ from auditcli.attacks._attack import attack
 from auditcli.attacks._choice import ALTERNATIVES, COMMON, LENGTH, Smoothing, merit
 from auditcli.attacks._search import Plan, Search
 from auditcli.attacks._stationarity import Penalties, Problem
+from auditcli.errors import AttackError
 from auditcli.types import Step, Trait
-from auditcli.weights import Sides, span
+from auditcli.weights import Sides, span_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +48,7 @@ def kkt(
     multiplier_weight: float = 5.0,
     least_multiplier: float = 0.6,
     choose: bool = False,
+    signed: bool = False,
 ) -> Iterator[Step]:
     """Solves for images whose margin gradients add up to the first layer.
 
@@ -78,6 +80,8 @@ def kkt(
         multiplier_weight: Of the hinge (summed over candidates) that keeps every candidate in use.
         least_multiplier: Least multiplier that is not punished, relative to the mean.
         choose: Choose `exponent` and `sharpness` by short trials: what they explain times how far restarts agree.
+        signed: Take the output itself in place of the margin and let multipliers have either sign, for one output that
+            is no class: a regression at rest under weight decay.
 
     Yields:
         Candidates (r, n, c, h, w) in [0, 1]; the objective is the first term at the final exponent, so that steps
@@ -91,12 +95,15 @@ def kkt(
     """
     if target.dense is None:
         raise TypeError("a target with Trait.DENSE has no dense stack")
-    weights = target.span or span(target.dense, at_least=2 * target.profile.classes)
+    if signed and target.profile.outputs > 1:
+        raise AttackError(f"kkt with signed=True is for models of one output; this one has {target.profile.outputs}")
+    weights = span_of(target, at_least=2 * target.profile.classes)
     n = max(1, min(budget.candidates, round(guesses * weights.basis.shape[1])))
-    sides = Sides.balanced(n, target.profile.classes)
+    classes = target.profile.classes
+    sides = Sides(torch.ones(n, dtype=torch.int64), classes) if signed else Sides.balanced(n, classes)
     problem = Problem.of(target, weights, sides, budget.restarts, sharpness=sharpness, temperature=temperature)
-    penalties = Penalties(span_weight, box_weight, multiplier_weight, least_multiplier)
-    offset, multipliers = _start(problem, rng, start)
+    penalties = Penalties(span_weight, box_weight, 0.0 if signed else multiplier_weight, least_multiplier)
+    offset, multipliers = _start(problem, rng, start, signed=signed)
     plan = Plan(budget.steps, exponent, anneal, pixel_rate, multiplier_rate)
     final = problem.weight(exponent)
 
@@ -119,8 +126,9 @@ def kkt(
         yield guess(slopes)
 
 
-def _start(problem: Problem, rng: torch.Generator, deviation: float) -> tuple[Tensor, Tensor]:
-    """Candidates around the mean image, and multipliers in [0.5, 1.5]."""
+def _start(problem: Problem, rng: torch.Generator, deviation: float, *, signed: bool) -> tuple[Tensor, Tensor]:
+    """Candidates around the mean image, and multipliers in [0.5, 1.5], or of either sign."""
     offset = torch.randn(*problem.shape, len(problem.mean), generator=rng) * deviation
-    multipliers = torch.rand(problem.shape, generator=rng).add(0.5)
+    draw = torch.randn if signed else torch.rand
+    multipliers = draw(*problem.shape, generator=rng).add(0.0 if signed else 0.5)
     return offset.to(problem.mean.device), multipliers.to(problem.mean.device)

@@ -36,7 +36,7 @@ def rebuilt(target: Target, net: nn.Module) -> Target:
     module = net.eval().requires_grad_(False)
     dense = None if target.dense is None else _stack(target.dense, target.profile, module)
     head = None if target.head is None else _head(target.profile, module)
-    return replace(target, module=module, dense=dense, head=head, span=None)
+    return replace(target, module=module, dense=dense, head=head, span=None, base=None)
 
 
 def _head(profile: Profile, module: nn.Module) -> Head:

@@ -51,8 +51,8 @@ def head_multipliers(query: Query) -> Tensor:
     gradients = weights.margin_gradients(head.dense, first, sides, sharpness=_SHARP).detach().double().cpu()
     inputs = features.double().cpu()
     gram = (gradients @ gradients.T) * (inputs @ inputs.T + 1)
-    shift = 0.0 if bias is None else bias.double().cpu()
-    matched = (gradients * (inputs @ weight.double().cpu().T + shift)).sum(dim=1)
+    layer = weights.written(head.dense, weights.base_of(query.target)).cpu()
+    matched = (gradients * (inputs @ layer[:, :-1].T + layer[:, -1])).sum(dim=1)
     scale = gram.diagonal().sqrt().clamp_min(torch.finfo(torch.float64).tiny)
     gram = gram / scale / scale[:, None]
     inverse = torch.linalg.inv(gram + _RIDGE * torch.eye(len(gram), dtype=gram.dtype))

@@ -44,7 +44,7 @@ def head_span(query: Query) -> Tensor:
         raise TypeError("a target with Trait.HEAD has no head")
     if len(head.dense.weights) == 1:
         raise AttackError(f"the head is one layer of {len(head.dense.weights[0])} rows, which span too little")
-    found = weights.span(head.dense)
+    found = weights.span(head.dense, weights.base_of(query.target))
     if found.rank == 0:
         raise AttackError("no singular value of the head's first layer stands above the noise of its initial weights")
     with torch.no_grad():

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from auditcli.types import Target
+
 _BLOCKS = 2
 """Most blocks of one tensor."""
 _TENSORS = 12
@@ -41,7 +43,9 @@ def multipliers(query: Query) -> Tensor:
         min_{lambda >= 0} |theta_b / |theta_b| - sum_i lambda_i g_i|^2 + 0.03 |lambda|^2
 
     with g_i the gradient of image i in the block at unit norm, and take the mean over blocks of the multipliers of the
-    gradients themselves, weighted by the share of the block that the images explain beyond chance.
+    gradients themselves, weighted by the share of the block that the images explain beyond chance. Where the model has
+    a base, theta is what training wrote: its difference to the base, across the direction of the base's own weights,
+    along which weight decay moves.
 
     Args:
         query: Of any classifier. A score depends on all images asked about together, and not on their order.
@@ -50,7 +54,7 @@ def multipliers(query: Query) -> Tensor:
         (n,), higher = more likely a member; below 0 for images without a part, by how much their part would harm.
 
     Raises:
-        AttackError: the time is up, or the gradients are not finite.
+        AttackError: the time is up, the gradients are not finite, or no block was trained since the base.
 
     Reference:
         ImpMIA, arXiv:2510.10625. We differ: least squares solved exactly in place of a cosine by gradient descent,
@@ -59,7 +63,7 @@ def multipliers(query: Query) -> Tensor:
     """
     deadline = time.monotonic() + query.seconds
     rng = torch.Generator().manual_seed(query.seed)
-    weights = weights_of(query.target.module)
+    weights, before = _trained(query.target)
     places = _places(weights, len(query.images), rng)
     taken: list[list[Tensor]] = [[] for _ in places]
     for found in margin_gradients(query):
@@ -72,9 +76,26 @@ def multipliers(query: Query) -> Tensor:
                 f"the signal ran out of time ({query.seconds:g} s) after {number} of {len(places)} blocks of weights",
                 hint="a larger --budget, or fewer images",
             )
-        weight, found_here = _solved(torch.cat(held).double().numpy(), weights[name].flatten().cpu()[place])
+        start = None if before is None else before[name].flatten().cpu()[place]
+        weight, found_here = _solved(torch.cat(held).double().numpy(), weights[name].flatten().cpu()[place], start)
         total, share = total + weight * found_here, share + weight
     return torch.from_numpy(total / share)
+
+
+def _trained(target: Target) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
+    """Tensors by name that training moved, as it left them and as they were in the base, where there is one."""
+    weights = weights_of(target.module)
+    if target.base is None:
+        return weights, None
+    before = dict(zip(weights, weights_of(target.base.module).values(), strict=True))
+    moved = [
+        name
+        for name, value in weights.items()
+        if value.shape == before[name].shape and not bool((value == before[name]).all())
+    ]
+    if not moved:
+        raise AttackError("no weights differ from those of the base model but in their shape")
+    return {name: weights[name] for name in moved}, {name: before[name] for name in moved}
 
 
 def _places(weights: Mapping[str, Tensor], images: int, rng: torch.Generator) -> Sequence[tuple[str, Tensor]]:
@@ -96,12 +117,23 @@ def _places(weights: Mapping[str, Tensor], images: int, rng: torch.Generator) ->
     return places
 
 
-def _solved(gradients: NDArray[np.float64], values: Tensor) -> tuple[float, NDArray[np.float64]]:
-    """What a block of p weights counts, and the multipliers (n,) of gradients (n, p) in it."""
+def _solved(gradients: NDArray[np.float64], values: Tensor, start: Tensor | None) -> tuple[float, NDArray[np.float64]]:
+    """What a block of p weights counts, and the multipliers (n,) of gradients (n, p) in it.
+
+    Args:
+        gradients: (n, p).
+        values: (p,) weights.
+        start: (p,) the weights of the base, or None.
+    """
     if not np.isfinite(gradients).all():
         raise AttackError("the gradients of the margin are not finite")
     tiny = np.finfo(np.float64).tiny
     theta = values.double().numpy()
+    if start is not None:
+        before = start.double().numpy()
+        along = before / max(float(np.linalg.norm(before)), tiny)
+        theta, gradients = theta - before, gradients - np.outer(gradients @ along, along)
+        theta = theta - (theta @ along) * along
     norms = np.maximum(np.linalg.norm(gradients, axis=1), tiny)
     size = max(float(np.linalg.norm(theta)), tiny)
     units = gradients / norms[:, None]

@@ -35,7 +35,7 @@ def span(query: Query) -> Tensor:
     target = query.target
     if target.dense is None:
         raise TypeError("a target with Trait.DENSE has no dense stack")
-    found = weights.span(target.dense)
+    found = weights.span_of(target)
     if found.rank == 0:
         raise AttackError("no singular value of the first layer stands above the noise of its initial weights")
     inputs = weights.flat_inputs(target.dense, target.profile.normalisation, query.images)

@@ -20,7 +20,7 @@ _BY_FILE = re.compile(r"(stated (in|by)|declared by|computed by the first operat
 _NOTED = re.compile(r"([\w ,]+) = (.*?): ((?:stated in|stated by|chosen by|goes with what|that of the) .+)", re.DOTALL)
 """A line of evidence that says a fact and how it is known."""
 _ASSUMED = "assumed: "
-_OPTIONS = {"input shape": "--input-shape C,H,W", "normalisation": "--mean/--std"}
+_OPTIONS = {"input shape": "--input-shape C,H,W", "normalisation": "--mean/--std", "base": "--base MODEL"}
 _READ_OFF = {"family", "layers", "classes", "trait"}
 """What no option changes."""
 

@@ -93,7 +93,7 @@ def _system(dense: DenseStack, weights: WeightSpan, inputs: Tensor, sides: Sides
         coordinates = weights.coordinates(inputs)
         gradients = margin_gradients(dense, coordinates @ weights.image.T, sides, sharpness=_SHARP).double()
         coordinates = coordinates.double()
-        image = weights.image.double()
+        image = weights.written.double()
         gram = (gradients @ gradients.T) * (coordinates @ coordinates.T)
         matched = ((gradients @ image) * coordinates).sum(dim=1)
         scale = gram.diagonal().sqrt().clamp_min(torch.finfo(torch.float64).tiny)

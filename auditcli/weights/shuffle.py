@@ -26,7 +26,7 @@ def shuffled(dense: DenseStack, rng: torch.Generator) -> DenseStack:
 
 
 def shuffled_target(target: Target, rng: torch.Generator) -> Target:
-    """The target with its dense network shuffled, and its span, where it has one, carried along.
+    """The target with its dense network shuffled, and its span and its base, where it has them, carried along.
 
     A permutation of rows leaves singular values and right singular directions as they are, so that no second singular
     value decomposition is due. What the target answers when called stays that of the true weights.
@@ -37,8 +37,12 @@ def shuffled_target(target: Target, rng: torch.Generator) -> Target:
     if target.dense is None:
         raise ValueError("only a target with a dense stack has rows to shuffle")
     order = _order(target.dense, rng)
-    span = None if target.span is None else replace(target.span, image=target.span.image[order])
-    return replace(target, dense=_permuted(target.dense, order), span=span)
+    span, base = target.span, target.base
+    if span is not None:
+        span = replace(span, image=span.image[order], written=span.written[order])
+    if base is not None and base.dense is not None:
+        base = replace(base, dense=_permuted(base.dense, order))
+    return replace(target, dense=_permuted(target.dense, order), span=span, base=base)
 
 
 def _order(dense: DenseStack, rng: torch.Generator) -> Tensor:

@@ -2,7 +2,10 @@
 
 Every gradient step adds combinations of `[x_i, 1]` over training inputs x_i to the rows of `A = [W1 b1]`, so up to the
 initial weights the row space of A is the span of the training inputs. What is left of the initial weights is a floor of
-singular values that ends at the Marchenko-Pastur edge. Public name: `span`.
+singular values that ends at the Marchenko-Pastur edge. Where the initial weights are public, the floor of the
+difference is rounding.
+
+Public names: `span`, `span_of`.
 """
 
 from __future__ import annotations
@@ -15,9 +18,12 @@ import numpy as np
 import torch
 
 from auditcli.types import WeightSpan
+from auditcli.weights.difference import base_of, first_layer, written
 
 if TYPE_CHECKING:
-    from auditcli.types import DenseStack
+    from torch import Tensor
+
+    from auditcli.types import DenseStack, Target
 
 _QUANTILE = 0.25
 """The noise is read off the lower quartile of the singular values: right while under three quarters are signal."""
@@ -29,15 +35,31 @@ _PRECISION = 1e-6
 """Relative to the largest singular value; below it, float32 weights hold rounding alone."""
 
 
-def span(dense: DenseStack, *, at_least: int = 0) -> WeightSpan:
+def span_of(target: Target, *, at_least: int = 0) -> WeightSpan:
+    """The span of a dense target's first layer, from its base where it has one; what the target carries comes first.
+
+    Raises:
+        TypeError: the target is no dense network.
+        AttackError: its first layer is that of its base.
+    """
+    if target.dense is None:
+        raise TypeError("a target with Trait.DENSE has no dense stack")
+    return target.span or span(target.dense, base_of(target), at_least=at_least)
+
+
+def span(dense: DenseStack, base: DenseStack | None = None, *, at_least: int = 0) -> WeightSpan:
     """The directions of the first layer that can be told from its initial weights.
 
     Args:
         dense: First layer (h, d).
+        base: The network its training started from, where that is known; then the floor is rounding alone.
         at_least: Directions to keep even where fewer stand above the noise, as far as there are so many.
 
     Returns:
         The span; `rank` counts the directions above the noise, `basis` holds `max(rank, at_least)` of them.
+
+    Raises:
+        AttackError: the first layer is that of the base.
 
     Reference:
         Marchenko and Pastur 1967 for the edge `s (sqrt(h) + sqrt(d + 1))` of noise with standard deviation s;
@@ -45,23 +67,31 @@ def span(dense: DenseStack, *, at_least: int = 0) -> WeightSpan:
         of s from a quantile follows Gavish and Donoho 2014, arXiv:1305.5870, who use the median. We use the
         lower quartile, since training may fill more than half of the directions.
     """
-    weight, bias = dense.weights[0], dense.biases[0]
-    column = torch.zeros_like(weight[:, :1]) if bias is None else bias[:, None]
-    matrix = torch.cat([weight, column], dim=1).double()
-    _, values, rows = torch.linalg.svd(matrix, full_matrices=False)
-    small, large = sorted(matrix.shape)
-    noise = float(values.quantile(_QUANTILE)) / sqrt(large * _noise_quantile(small / large))
-    edge = max(noise * _largest(small, large), float(values[0]) * _PRECISION)
+    matrix, change = first_layer(dense), written(dense, base)
+    _, values, rows = torch.linalg.svd(change, full_matrices=False)
+    edge = max(_noise_edge(change, values), float(values[0]) * _PRECISION)
     rank = int((values > edge).sum())
-    kept = min(max(rank, at_least), small)
-    basis = rows[:kept].T.to(weight.dtype).contiguous()
+    kept = min(max(rank, at_least), len(values))
+    basis, dtype = rows[:kept].T, dense.weights[0].dtype
     return WeightSpan(
-        basis=basis,
-        values=values[:kept].to(weight.dtype),
-        image=(matrix @ rows[:kept].T).to(weight.dtype),
+        basis=basis.to(dtype).contiguous(),
+        values=values[:kept].to(dtype),
+        image=(matrix @ basis).to(dtype),
+        written=(change @ basis).to(dtype),
         rank=rank,
         edge=edge,
     )
+
+
+def _noise_edge(matrix: Tensor, values: Tensor) -> float:
+    """What the largest singular value of the noise in a matrix stays below, read off its small singular values.
+
+    Rows of a difference that are zero belong to neurons that were never active, and hold not even noise.
+    """
+    live = [max(1, int(matrix.any(dim=axis).sum())) for axis in (1, 0)]
+    small, large = sorted(live)
+    noise = float(values[:small].quantile(_QUANTILE)) / sqrt(large * _noise_quantile(small / large))
+    return noise * _largest(small, large)
 
 
 def _largest(small: int, large: int) -> float:
