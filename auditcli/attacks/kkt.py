@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from auditcli.attacks._attack import attack
+from auditcli.attacks._start import begin
 from auditcli.types import Step, Trait
 from auditcli.weights import Sides, margin_gradients, span
 
@@ -40,6 +41,7 @@ def kkt(
     box_weight: float = 1.0,
     multiplier_weight: float = 5.0,
     least_multiplier: float = 0.6,
+    initial: Tensor | None = None,
 ) -> Iterator[Step]:
     """Solves for images whose margin gradients add up to the first layer.
 
@@ -68,6 +70,7 @@ def kkt(
         box_weight: Of the squared distance to pixels in [0, 1], in units of the input space.
         multiplier_weight: Of the hinge (summed over candidates) that keeps every candidate in use.
         least_multiplier: Least multiplier that is not punished, relative to the mean.
+        initial: Images to begin from, the i-th of class i modulo the classes; None in every audit.
 
     Yields:
         Candidates (r, n, c, h, w) in [0, 1]; the objective is the first term at the final exponent, so that steps
@@ -83,12 +86,12 @@ def kkt(
     if dense is None:
         raise TypeError("a target with Trait.DENSE has no dense stack")
     weights = target.span or span(dense, at_least=2 * profile.classes)
-    n = min(budget.candidates, 2 * weights.basis.shape[1])
+    n = min(budget.candidates, 2 * weights.basis.shape[1] if initial is None else len(initial))
     sides = Sides.balanced(n, profile.classes)
     mean, std = _normalisation(profile, dense)
     low, high = -mean / std, (1 - mean) / std
     shape = (budget.restarts, n, dense.weights[0].shape[1])
-    offset = (torch.randn(shape, generator=rng) * start).to(mean.device).requires_grad_()
+    offset = begin(torch.randn(shape, generator=rng) * start, mean, initial).requires_grad_()
     multipliers = torch.rand(budget.restarts, n, generator=rng).add(0.5).to(mean.device).requires_grad_()
     everyone = Sides(sides.labels.repeat(budget.restarts), sides.classes)
 

@@ -1,12 +1,14 @@
-"""Gradients of the margin at the first layer, by one explicit backward pass that can itself be differentiated.
+"""Gradients at the layers of a dense network, by one explicit backward pass that can itself be differentiated.
 
-Public names: `Sides`, `margin_gradients`.
+Public names: `Sides`, `Pass`, `backward`, `margin_pull`, `margin_gradients`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -47,6 +49,18 @@ class Sides:
         return cls(torch.arange(n) % classes, classes)
 
 
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one pass forward and one back leave at every linear layer."""
+
+    inputs: tuple[Tensor, ...]
+    """(n, in) of each layer but the first."""
+    outputs: tuple[Tensor, ...]
+    """(n, out) of each layer, before the activation; the last are the logits."""
+    gradients: tuple[Tensor, ...]
+    """(n, out) of what is differentiated, with respect to these outputs."""
+
+
 def margin_gradients(dense: DenseStack, first: Tensor, sides: Sides, *, sharpness: float) -> Tensor:
     """Gradient of each input's margin with respect to the output of the first linear layer.
 
@@ -66,16 +80,31 @@ def margin_gradients(dense: DenseStack, first: Tensor, sides: Sides, *, sharpnes
     Returns:
         (n, h).
     """
-    before = [first]
+    return backward(dense, first, partial(margin_pull, sides=sides), sharpness=sharpness).gradients[0]
+
+
+def backward(dense: DenseStack, first: Tensor, pull: Callable[[Tensor], Tensor], *, sharpness: float) -> Pass:
+    """One pass forward from the output of the first linear layer, and one back to it.
+
+    Args:
+        dense: The network.
+        first: (n, h) output of the first linear layer, before the activation.
+        pull: Logits (n, outputs) to the gradient at the logits of what is differentiated.
+        sharpness: Of the smoothed step of a ReLU, see `margin_gradients`.
+    """
+    inputs: list[Tensor] = []
+    outputs = [first]
     for weight, bias in zip(dense.weights[1:], dense.biases[1:], strict=True):
-        before.append(nn.functional.linear(_activate(dense.activation, before[-1]), weight, bias))
-    gradient = _output_gradient(before[-1], sides)
-    for weight, z in zip(reversed(dense.weights[1:]), reversed(before[:-1]), strict=True):
-        gradient = (gradient @ weight) * _slope(dense.activation, z, sharpness)
-    return gradient
+        inputs.append(_activate(dense.activation, outputs[-1]))
+        outputs.append(nn.functional.linear(inputs[-1], weight, bias))
+    gradients = [pull(outputs[-1])]
+    for weight, z in zip(reversed(dense.weights[1:]), reversed(outputs[:-1]), strict=True):
+        gradients.append((gradients[-1] @ weight) * _slope(dense.activation, z, sharpness))
+    return Pass(tuple(inputs), tuple(outputs), tuple(reversed(gradients)))
 
 
-def _output_gradient(logits: Tensor, sides: Sides) -> Tensor:
+def margin_pull(logits: Tensor, sides: Sides) -> Tensor:
+    """Gradient of the margin at the logits (n, outputs), see `margin_gradients`."""
     labels = sides.labels.to(logits.device)
     if logits.shape[1] == 1:
         return (2.0 * labels[:, None] - 1).to(logits.dtype)
