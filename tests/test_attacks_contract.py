@@ -175,7 +175,9 @@ def test_the_one_door_for_images_is_closed_unless_it_is_opened(attack):
     door = inspect.signature(attack.steps).parameters.get("initial")
     assert attack.accepts_initial is (door is not None)
     assert door is None or (door.kind is door.KEYWORD_ONLY and door.default is None)
-    assert not any("Tensor" in str(p.annotation) for p in inspect.signature(attack.steps).parameters.values() if p != door)
+    assert not any(
+        "Tensor" in str(p.annotation) for p in inspect.signature(attack.steps).parameters.values() if p != door
+    )
 
 
 def test_nor_the_driver():
@@ -206,7 +208,10 @@ def test_no_module_of_an_audit_opens_it():
     assert found == OPENS_THE_DOOR
     text = {path: path.read_text("utf-8") for path in PACKAGE.rglob("*.py")}
     users = {path.relative_to(PACKAGE).as_posix() for path in text if "auditcli.initialisation" in text[path]}
-    assert {name for name in users if not name.startswith("initialisation/")} == {"cli/starts.py", "terminal/_starts.py"}
+    assert {name for name in users if not name.startswith("initialisation/")} == {
+        "cli/starts.py",
+        "terminal/_starts.py",
+    }
 
 
 @pytest.mark.parametrize(

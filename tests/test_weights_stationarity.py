@@ -80,9 +80,7 @@ def test_inner_products_equal_those_of_whole_gradients(outputs, upper, bias):
     labels = sides(outputs).labels.tolist()
     multipliers = torch.rand(RESTARTS, N, generator=generator(1), dtype=torch.float64)
     for r in range(RESTARTS):
-        pairs = [
-            slow_vectors(dense, weights, x[i], labels[i], 0.6, upper) for i in range(r * N, (r + 1) * N)
-        ]
+        pairs = [slow_vectors(dense, weights, x[i], labels[i], 0.6, upper) for i in range(r * N, (r + 1) * N)]
         theta = pairs[0][0]
         unit = torch.stack([gradient / gradient.norm() for _, gradient in pairs])
         torch.testing.assert_close(found.gram[r], unit @ unit.T)
@@ -184,5 +182,3 @@ def test_multipliers_grow_as_the_ridge_falls_and_even_out_with_evenness():
     spreads = [Lower(0.05, even).solve(found)[0].std(dim=1).max() for even in (0.0, 1.0, 1000.0)]
     assert all(wide > narrow for wide, narrow in pairwise(spreads))
     assert spreads[-1] < 1e-3
-
-

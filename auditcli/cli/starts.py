@@ -24,8 +24,8 @@ from auditcli.options import (
     Reference,
     Seed,
     Shape,
-    Std,
     StartAttack,
+    Std,
 )
 
 

@@ -1,4 +1,7 @@
-"""Runs one attack from several starts and compares where it arrives. Public name: `check`."""
+"""Runs one attack from several starts and compares where it arrives.
+
+Public names: `check`, `Run`, `runs`, `compared`.
+"""
 
 from __future__ import annotations
 
@@ -32,16 +35,17 @@ OVER_HALF = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    """From where to where; images are (n, c, h, w) on the CPU."""
+class Run:
+    """From where to where; images are (n, c, h, w) in [0, 1] on the CPU."""
 
     begun: Tensor
     found: Reconstruction
     objective: float
-    """At the first look."""
+    """At the first step."""
 
     @property
     def arrived(self) -> Tensor:
+        """The images with the lowest objective."""
         return self.found.candidates[0].cpu()
 
 
@@ -76,22 +80,57 @@ def check(
         UsageError: the attack cannot begin from images, or lacks what it needs.
         KeyboardInterrupt: on Ctrl-C.
     """
+    found = runs(attack, target, starts, budget, seed=seed, watch=watch)
+    return compared(attack, starts, found, seed=seed, members=members, controls=controls)
+
+
+def runs(
+    attack: Attack,
+    target: Target,
+    starts: Sequence[Start],
+    budget: Budget,
+    *,
+    seed: int,
+    watch: Watcher | None = None,
+) -> list[Run | str]:
+    """The runs of `check`, one a start, or why there is none."""
     if lacking := attack.missing(target.profile):
         raise UsageError(
-            f"{attack.name} needs {', '.join(sorted(lacking))}; this model ({target.profile.family}) does not have that",
+            f"{attack.name} needs {', '.join(sorted(lacking))}; this model ({target.profile.family}) has not",
             hint="privaudit inspect MODEL shows what it has",
         )
-    runs = _runs(attack, target, starts, budget, seed=seed, watch=watch)
-    kept = [one for one in runs if isinstance(one, _Run)]
+    deadline = time.monotonic() + budget.seconds
+    n, found = budget.candidates, list[Run | str]()
+    for place, start in enumerate(starts):
+        share = max(0.0, deadline - time.monotonic()) / (len(starts) - place)
+        allowed = replace(budget, seconds=share, restarts=1, candidates=n)
+        try:
+            one = _run(attack, target, start, allowed, seed=seed, watch=watch)
+        except AttackError as error:
+            found.append(error.message)
+            continue
+        found.append(one)
+        n = len(one.begun)  # an attack may guess fewer than it is allowed to, and all runs guess as many
+    return found
+
+
+def compared(
+    attack: Attack,
+    starts: Sequence[Start],
+    found: Sequence[Run | str],
+    *,
+    seed: int,
+    members: Sample | None = None,
+    controls: Sample | None = None,
+) -> InitialisationCheck:
+    """What `check` says of runs that are done."""
     with one_thread():
-        arrivals = tuple(
-            _arrival(start, runs, place, members, controls, seed) for place, start in enumerate(starts)
-        )
+        arrivals = tuple(_arrival(start, found, place, members, controls, seed) for place, start in enumerate(starts))
     return InitialisationCheck(
         attack=attack.name,
         paper=attack.paper,
         seed=seed,
-        candidates=len(kept[0].begun) if kept else 0,
+        candidates=next((len(one.begun) for one in found if isinstance(one, Run)), 0),
         members=0 if members is None else len(members),
         controls=0 if controls is None else len(controls),
         arrivals=arrivals,
@@ -99,45 +138,27 @@ def check(
     )
 
 
-def _runs(
-    attack: Attack, target: Target, starts: Sequence[Start], budget: Budget, *, seed: int, watch: Watcher | None
-) -> list[_Run | str]:
-    """A run a start, or why there is none."""
-    deadline = time.monotonic() + budget.seconds
-    n, runs = budget.candidates, list[_Run | str]()
-    for place, start in enumerate(starts):
-        share = max(0.0, deadline - time.monotonic()) / (len(starts) - place)
-        allowed = replace(budget, seconds=share, restarts=1, candidates=n)
-        try:
-            runs.append(_run(attack, target, start, allowed, seed=seed, watch=watch))
-        except AttackError as error:
-            runs.append(error.message)
-            continue
-        n = len(runs[-1].begun)  # an attack may guess fewer than it is allowed to, and all runs guess as many
-    return runs
-
-
-def _run(attack: Attack, target: Target, start: Start, budget: Budget, *, seed: int, watch: Watcher | None) -> _Run:
+def _run(attack: Attack, target: Target, start: Start, budget: Budget, *, seed: int, watch: Watcher | None) -> Run:
     rng = torch.Generator().manual_seed(seed)
     initial = start.drawn(budget.candidates, target.profile.classes, rng)
-    # The same generator as in the run, so that the first step shows where it begins.
-    first = next(iter(attack.start(target, budget, torch.Generator().manual_seed(seed), initial)))
     found = run(attack, target, budget, seed=seed, watch=watch, initial=initial)
     if found.stopped_by is StopReason.INTERRUPTED:
         raise KeyboardInterrupt
+    # The same generator as in the run, so that the first step shows where it began.
+    first = next(iter(attack.start(target, budget, torch.Generator().manual_seed(seed), initial)))
     begun = first.candidates[0].detach().cpu() if initial is None else initial
-    return _Run(begun, found, float(first.objective[0]))
+    return Run(begun, found, float(first.objective[0]))
 
 
 def _arrival(
     start: Start,
-    runs: Sequence[_Run | str],
+    found: Sequence[Run | str],
     place: int,
     members: Sample | None,
     controls: Sample | None,
     seed: int,
 ) -> Arrival:
-    own = runs[place]
+    own = found[place]
     if isinstance(own, str):
         return Arrival(start.name, start.kind, failed=own)
     likeness = (unit_rows(own.begun) * unit_rows(own.arrived)).sum(dim=1)
@@ -148,7 +169,7 @@ def _arrival(
         first_objective=own.objective,
         likeness=float(likeness.median()),
         stayed=float((likeness >= ALIKE).double().mean()),
-        shared=tuple(None if other is own or isinstance(other, str) else _shared(own, other) for other in runs),
+        shared=tuple(None if other is own or isinstance(other, str) else _shared(own, other) for other in found),
         before=_scores(own.begun, members, controls, seed),
         after=_scores(own.arrived, members, controls, seed),
         steps=own.found.steps,
@@ -157,7 +178,7 @@ def _arrival(
     )
 
 
-def _shared(one: _Run, other: _Run) -> float:
+def _shared(one: Run, other: Run) -> float:
     """Share of what one run came to that the other came to as well."""
     return float((agreement(torch.stack([one.arrived, other.arrived]))[0] >= ALIKE).double().mean())
 

@@ -7,6 +7,9 @@ from enum import StrEnum
 
 from auditcli.types import StopReason, Test
 
+NOTHING = 0.9
+"""An objective above it says that the images explain next to nothing, and that no other objective means much."""
+
 
 class Kind(StrEnum):
     """What an attack began from."""
@@ -83,6 +86,6 @@ class InitialisationCheck:
 
     @property
     def established(self) -> bool:
-        """Whether there is anything to compare: a result from the attack's own start and from another one."""
+        """Whether there is anything to compare: a result from the attack's own start that explains, and another one."""
         done = [arrival for arrival in self.arrivals if not arrival.failed]
-        return len(done) > 1 and any(arrival.kind is Kind.OWN for arrival in done)
+        return len(done) > 1 and any(one.kind is Kind.OWN and one.objective <= NOTHING for one in done)

@@ -28,7 +28,7 @@ class Start:
     """Standard deviation of the noise that is added to them, in pixel units."""
 
     def drawn(self, n: int, classes: int, rng: torch.Generator) -> Tensor | None:
-        """n of the images with their noise, the i-th of class i modulo the classes where there is one.
+        """N of the images with their noise, the i-th of class i modulo the classes where there is one.
 
         An attack guesses as many candidates of each class as of any other, in turn, and images of another class than
         the candidate that begins from them would be pushed away from what they are. Images are used again where they

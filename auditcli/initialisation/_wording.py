@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from auditcli.initialisation._result import Arrival, Kind
+from auditcli.initialisation._result import NOTHING, Arrival, Kind
 
 AS_LOW = 1.1
 """An objective is as low as another that is at most this many times it, or that is within `CLOSE`."""
@@ -31,6 +31,8 @@ def _sentence(arrival: Arrival, own: Arrival | None, place: int | None) -> str:
         return f"From {arrival.start} the objective is {arrival.objective:.2f}, with nothing to compare it to."
     if arrival is own:
         return _found(arrival)
+    if own.objective > NOTHING:
+        return f"From {arrival.start} the objective is {arrival.objective:.2f}, and from noise nothing was reached."
     numbers = f"({arrival.objective:.2f} against {own.objective:.2f})"
     low = arrival.objective <= max(AS_LOW * own.objective, own.objective + CLOSE)
     if arrival.kind is Kind.NEAR:
@@ -40,6 +42,11 @@ def _sentence(arrival: Arrival, own: Arrival | None, place: int | None) -> str:
 
 
 def _found(own: Arrival) -> str:
+    if own.objective > NOTHING:
+        return (
+            f"From {own.start} the objective stays at {own.objective:.2f}: the images explain next to nothing, for "
+            "want of a budget or because the weights do not rest, and there is nothing to compare with."
+        )
     objective = f"From {own.start} the objective falls from {own.first_objective:.2f} to {own.objective:.2f}"
     if own.after is None:
         return f"{objective}; without members and controls nobody can say what the images are."
@@ -52,23 +59,23 @@ def _strangers(arrival: Arrival, numbers: str, shared: float, *, low: bool) -> s
     stayed = arrival.stayed >= MOST
     if low and stayed:
         return (
-            f"the objective is as low {numbers}, and {arrival.stayed:.0%} of the images did not move: a low objective is "
-            "no evidence that an image was trained on"
+            f"the objective is as low {numbers}, and {arrival.stayed:.0%} of the images did not move: a low objective "
+            "is no evidence that an image was trained on"
         )
     if low and shared >= MOST:
         return (
-            f"the objective is as low {numbers}, and {shared:.0%} of the images are those found from noise: what is found "
-            "does not depend on the start"
+            f"the objective is as low {numbers}, and {shared:.0%} of the images are those found from noise: what is "
+            "found does not depend on the start"
         )
     if low:
         return (
-            f"the objective is as low {numbers}, and {shared:.0%} of the images are those found from noise: many images "
-            "solve the condition, and the start chooses among them"
+            f"the objective is as low {numbers}, and {shared:.0%} of the images are those found from noise: many "
+            "images solve the condition, and the start chooses among them"
         )
     if stayed:
         return (
-            f"the objective stays higher {numbers}, and {arrival.stayed:.0%} of the images did not move: the attack does "
-            "not leave where it begins, and the objective shows it"
+            f"the objective stays higher {numbers}, and {arrival.stayed:.0%} of the images did not move: the attack "
+            "does not leave where it begins, and the objective shows it"
         )
     return (
         f"the objective stays higher {numbers}, and {shared:.0%} of the images are those found from noise: the start "

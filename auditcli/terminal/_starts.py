@@ -28,7 +28,9 @@ def show_starts(console: Console, found: InitialisationCheck) -> None:
     headings = ("start", "objective", "stayed", "as from noise", *(("nearer", "found") if scored else ()))
     show_table(console, headings, (_row(arrival, scored=scored) for arrival in found.arrivals))
     if scored:
-        note = "nearer: share nearer to a member than to every control, and by chance; found: at SSIM 0.5, with controls"
+        note = (
+            "nearer: share nearer to a member than to every control, and by chance; found: at SSIM 0.5, with controls"
+        )
         console.print(Text(note, "dim"))
     show_list(console, "What that says", found.sentences)
 

@@ -1,6 +1,6 @@
 """The stationarity condition `theta = sum_i lambda_i g_i` in inner products alone. Public names: `Terms`, `terms`.
 
-With `K_ij = <g_i, g_j>` and `m_i = <theta, g_i>` the squared residual is `|theta|^2 - 2 lambda^T m + lambda^T K lambda`.
+With `K_ij = <g_i, g_j>` and `m_i = <theta, g_i>` the squared residual is `|theta|^2 - 2 m.lambda + lambda.K lambda`.
 A gradient at a linear layer is an outer product of what comes back and what went in, so both are products of (n, n)
 matrices, and no gradient of the size of the weights is ever made.
 """
@@ -87,4 +87,5 @@ def terms(
 
 def _gram(gradients: Tensor, inputs: Tensor, restarts: int) -> Tensor:
     left, right = (side.unflatten(0, (restarts, -1)) for side in (gradients, inputs))
-    return (left @ left.mT) * (right @ right.mT)
+    gram: Tensor = (left @ left.mT) * (right @ right.mT)
+    return gram
