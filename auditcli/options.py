@@ -101,10 +101,6 @@ Attacks = Annotated[
         autocompletion=_attack_names,
     ),
 ]
-StartAttack = Annotated[
-    str,
-    _option("--attack", metavar="NAME", help="One that can begin from given images: bilevel, kkt."),
-]
 Device = Annotated[
     str,
     _option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.", autocompletion=_device_names),

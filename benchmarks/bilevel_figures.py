@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from matplotlib import rc_context
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from auditcli.initialisation import InitialisationCheck, Run, Scores
 from auditcli.scoring.agreement import unit_rows
 
 _COLUMNS, _GAP, _SCALE = 14, 3, 2
@@ -19,30 +19,30 @@ _COLUMNS, _GAP, _SCALE = 14, 3, 2
 _SHOWN = ("noise", "held-out images", "near, noise 0.1", "near, noise 0.4")
 
 
-def draw(cases: Sequence[tuple[str, str, Mapping[str, Any]]], path: Path) -> None:
+def draw(cases: Sequence[tuple[str, InitialisationCheck]], path: Path) -> None:
     """Plot objective and nearness to members over the starts, a column a network; the same bytes for the same numbers.
 
     Args:
-        cases: Network, attack, and an `InitialisationCheck` as JSON has it.
+        cases: Network, and what was found on it by one attack, with scores.
         path: Of the SVG.
     """
-    networks = list(dict.fromkeys(network for network, _, _ in cases))
+    networks = list(dict.fromkeys(network for network, _ in cases))
     with rc_context({"svg.hashsalt": path.stem, "svg.fonttype": "none", "font.size": 8}):
         figure = Figure(figsize=(8.4, 4.6), layout="constrained")
         grid = figure.subplots(2, len(networks), sharex=True, sharey="row", squeeze=False)
         for column, network in enumerate(networks):
             above, below = grid[:, column]
-            for _, attack, check in (case for case in cases if case[0] == network):
-                arrivals = check["arrivals"]
-                names = [
-                    arrival["start"].replace("near, noise", "truth +").replace(" images", "") for arrival in arrivals
-                ]
-                (line,) = above.plot(names, [arrival["objective"] for arrival in arrivals], "o-", label=attack)
-                nearer = [100 * arrival["after"]["nearer"] for arrival in arrivals]
-                below.plot(names, nearer, "o-", color=line.get_color(), label=attack)
-            before = [100 * arrival["before"]["nearer"] for arrival in arrivals]
-            below.plot(names, before, "_", color="black", markersize=12, label="where it began")
-            below.axhline(100 * arrivals[0]["after"]["expected"], color="grey", linestyle=":", label="chance")
+            own = [check for name, check in cases if name == network]
+            for check in own:
+                names = [_short(arrival.start) for arrival in check.arrivals]
+                (line,) = above.plot(names, [arrival.objective for arrival in check.arrivals], "o-", label=check.attack)
+                nearer = [_nearer(arrival.after) for arrival in check.arrivals]
+                below.plot(names, nearer, "o-", color=line.get_color(), label=check.attack)
+            # Where candidates begin is the same for both attacks but for a trace of noise.
+            before = [_nearer(arrival.before) for arrival in own[0].arrivals]
+            below.plot(names, before, "_", color="black", ms=12, label="where it began")
+            chance = 100 * own[0].members / (own[0].members + own[0].controls)
+            below.axhline(chance, color="grey", linestyle=":", label="chance")
             above.set(title=network, yscale="log")
             below.tick_params(axis="x", rotation=45)
         grid[0, 0].set_ylabel("objective reached")
@@ -52,11 +52,22 @@ def draw(cases: Sequence[tuple[str, str, Mapping[str, Any]]], path: Path) -> Non
         figure.savefig(path, metadata={"Date": None})
 
 
-def sheet(begun: Mapping[str, Tensor], arrived: Mapping[str, Tensor], members: Tensor, path: Path) -> None:
+def _nearer(scores: Scores | None) -> float:
+    """In percent."""
+    if scores is None:
+        raise TypeError("a figure is drawn of what was scored")
+    return 100 * scores.nearer
+
+
+def _short(start: str) -> str:
+    return start.replace("near, noise", "truth +").replace(" images", "")
+
+
+def sheet(runs: Mapping[str, Run], members: Tensor, path: Path) -> None:
     """Save, for some starts, three rows: where candidates began, what they came to, and the member nearest to that."""
     rows = []
     for name in _SHOWN:
-        first, last = begun[name][:_COLUMNS], arrived[name][:_COLUMNS]
+        first, last = runs[name].begun[:_COLUMNS], runs[name].arrived[:_COLUMNS]
         nearest = (unit_rows(last) @ unit_rows(members).T).argmax(dim=1)
         rows += [first, last, members[nearest]]
     _, _, height, width = rows[0].shape

@@ -12,14 +12,14 @@ from torch.nn.functional import one_hot
 from auditcli.attacks._attack import attack
 from auditcli.attacks._start import begin
 from auditcli.types import Step, Trait
-from auditcli.weights import Lower, Sides, backward, flat_inputs, margin_pull, span, terms
+from auditcli.weights import Lower, Sides, backward, flat_inputs, margin_pull, span, terms, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from torch import Tensor
 
-    from auditcli.types import Budget, Profile, Target
+    from auditcli.types import Budget, Profile, Target, WeightSpan
 
 _SURE = 5.0
 """Logit by which a label is chosen over the others before it is learnt."""
@@ -57,9 +57,9 @@ def bilevel(
         min over lambda >= 0 of  |theta - sum_i lambda_i g_i(x_i)|^2 + ridge |lambda|^2 + evenness |lambda - mean|^2
         + span_weight * mean_i offspan(x_i) + box_weight * mean_i box(x_i)
 
-    with theta and all g_i scaled to norm 1, the first layer in its span and preconditioned as in `kkt`. The lower level
-    is solved exactly at each step, in inner products alone, and by the envelope theorem nothing need be differentiated
-    through its solution: `weights.Lower`. Restarts run in one batch.
+    with theta and all g_i scaled to norm 1, the first layer in its span and preconditioned as in `kkt`, or whole where
+    the network is affine. The lower level is solved exactly at each step, in inner products alone, and by the envelope
+    theorem nothing need be differentiated through its solution: `weights.Lower`. Restarts run in one batch.
 
     Args:
         target: A dense network on pixels; one logit (binary) or one a class.
@@ -91,7 +91,7 @@ def bilevel(
     dense, profile = target.dense, target.profile
     if dense is None:
         raise TypeError("a target with Trait.DENSE has no dense stack")
-    weights = target.span or span(dense, at_least=2 * profile.classes)
+    weights = spanned(target)
     n = min(budget.candidates, 2 * weights.basis.shape[1] if initial is None else len(initial))
     shape = (budget.restarts, n, dense.weights[0].shape[1])
     mean = _mean(profile, dense.weights[0])
@@ -125,6 +125,20 @@ def bilevel(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+
+
+def spanned(target: Target) -> WeightSpan:
+    """The directions of the first layer that are used: its span, or all of them where there is no other layer.
+
+    Raises:
+        TypeError: the target has no dense stack.
+    """
+    dense = target.dense
+    if dense is None:
+        raise TypeError("a target with Trait.DENSE has no dense stack")
+    if len(dense.weights) == 1:
+        return whole(dense)
+    return target.span or span(dense, at_least=2 * target.profile.classes)
 
 
 def _mean(profile: Profile, like: Tensor) -> Tensor:

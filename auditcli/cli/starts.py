@@ -24,7 +24,6 @@ from auditcli.options import (
     Reference,
     Seed,
     Shape,
-    StartAttack,
     Std,
 )
 
@@ -45,7 +44,9 @@ def starts(
     ] = None,
     reference: Reference = None,
     controls: Controls = None,
-    attack: StartAttack = "bilevel",
+    attack: Annotated[
+        str, typer.Option("--attack", metavar="NAME", help="One that can begin from given images: bilevel or kkt.")
+    ] = "bilevel",
     budget: Budget = "10m",
     profile: Effort = Profile.STANDARD,
     device: Device = "auto",
