@@ -36,7 +36,7 @@ NOISE = (0.1, 0.2, 0.4)
 """Standard deviations, in pixel units, of what is added to the training images."""
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 BEGIN, END = "<!-- measured -->\n", "<!-- end -->\n"
-FULL = EFFORTS["standard"].steps
+FULL = EFFORTS["quick"].steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def case(name: str, one: Subject, attack: Attack, cache: Path, *, steps: int, se
         path = cache / f"{name}-{attack.name}-{start.name}-{steps}-{seed}.npz".replace(" ", "-")
         if not path.is_file():
             _say(f"{name}, {attack.name}, {start.name}")
-            candidates = EFFORTS["standard"].candidates if not found else len(_done(found[0]).begun)
+            candidates = EFFORTS["quick"].candidates if not found else len(_done(found[0]).begun)
             budget = Budget(steps, seconds=float("inf"), candidates=candidates, restarts=1)
             _store(path, _done(runs(attack, one.target, [start], budget, seed=seed)[0]))
         found.append(_stored(path, attack.name))

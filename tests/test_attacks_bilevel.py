@@ -60,14 +60,14 @@ def test_the_objective_is_that_of_its_own_candidates(rested):
     coordinates = weights.coordinates(inputs)
     pull = partial(margin_pull, sides=Sides.balanced(n, 2))
     passed = backward(target.dense, coordinates @ weights.image.T, pull, sharpness=20.0)
-    at = partial(terms, target.dense, weights, coordinates, passed, upper=0.0, restarts=1)
-    multipliers, _ = Lower(BILEVEL.settings["first_ridge"], BILEVEL.settings["evenness"]).solve(at(exponent=0.0))
-    assert float(step.objective) == pytest.approx(float(at(exponent=0.6).scaled(multipliers)), rel=1e-4)
+    found = terms(target.dense, weights, coordinates, passed, exponent=0.6, upper=0.0, restarts=1)
+    multipliers, _ = Lower(BILEVEL.settings["ridge"], BILEVEL.settings["evenness"]).solve(found)
+    assert float(step.objective) == pytest.approx(float(found.scaled(multipliers)), rel=1e-4)
 
 
 def test_at_the_truth_the_objective_is_near_zero_and_at_strangers_it_is_not(rested):
     images, target = rested
-    exact = BILEVEL.with_settings(anneal=0.0, evenness=0.0, ridge=1e-6)
+    exact = BILEVEL.with_settings(evenness=0.0, ridge=1e-6)
     # The i-th image of the layer is of class i modulo 2, as the i-th candidate is.
     values = []
     for begun in (images, smooth_images(6, 12, 51)):

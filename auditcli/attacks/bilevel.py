@@ -38,8 +38,6 @@ def bilevel(
     pixel_rate: float = 0.01,
     label_rate: float = 0.0,
     exponent: float = 0.6,
-    anneal: float = 0.7,
-    first_ridge: float = 1e4,
     ridge: float = 1e-3,
     evenness: float = 10.0,
     upper: float = 0.0,
@@ -57,9 +55,9 @@ def bilevel(
         min over lambda >= 0 of  |theta - sum_i lambda_i g_i(x_i)|^2 + ridge |lambda|^2 + evenness |lambda - mean|^2
         + span_weight * mean_i offspan(x_i) + box_weight * mean_i box(x_i)
 
-    with theta and all g_i scaled to norm 1, the first layer in its span and preconditioned as in `kkt`, or whole where
-    the network is affine. The lower level is solved exactly at each step, in inner products alone, and by the envelope
-    theorem nothing need be differentiated through its solution: `weights.Lower`. Restarts run in one batch.
+    with theta and all g_i scaled to norm 1, the first layer in its span and preconditioned as at the end of `kkt`, or
+    whole where the network is affine. The lower level is solved exactly at each step, in inner products alone, and by
+    the envelope theorem nothing need be differentiated through its solution: `weights.Lower`. Restarts run in one batch.
 
     Args:
         target: A dense network on pixels; one logit (binary) or one a class.
@@ -67,10 +65,8 @@ def bilevel(
         rng: Of the starting images.
         pixel_rate: Adam step of the images, in pixel units.
         label_rate: Adam step of the logits of soft labels; 0 keeps the labels, as many of each class, as they are.
-        exponent: Final power of the singular values by which directions of the first layer are divided.
-        anneal: Share of the steps over which the exponent rises from 0, and the ridge falls.
-        first_ridge: Ridge at the start: so large that each image by itself turns towards the weights.
-        ridge: Ridge at the end; the smaller, the more the images may explain together.
+        exponent: Power of the singular values by which directions of the first layer are divided.
+        ridge: Of the multipliers; it makes them unique where images are alike.
         evenness: Of the multipliers. At 0 many end at 0, and their images are not led by anything any more.
         upper: Weight of each layer above the first, which has weight 1.
         sharpness: Of the smoothed step of a ReLU, see `weights.margin_gradients`.
@@ -80,13 +76,13 @@ def bilevel(
         initial: Images to begin from, the i-th of class i modulo the classes; None in every audit.
 
     Yields:
-        Candidates (r, n, c, h, w) in [0, 1]; the objective is the squared residual at the final exponent, with the
-        multipliers scaled together to fit best: 0 where the images explain the weights, 1 where they explain nothing.
+        Candidates (r, n, c, h, w) in [0, 1]; the objective is the squared residual, with the multipliers scaled
+        together to fit best: 0 where the images explain the weights, 1 where they explain nothing.
 
     Reference:
         Runkel et al. 2024, arXiv:2412.08544, eq. 1 and the bilevel problem that follows from it: the condition
         `sum_i grad L(theta; x_i, y_i) = 0`, here with weight decay. We differ: the loss's own factors of the gradients
-        and the decay are unknowns of the lower level; span, preconditioning and the path of the ridge are ours.
+        and the decay are unknowns of the lower level; span, preconditioning and evenness are ours.
     """
     dense, profile = target.dense, target.profile
     if dense is None:
@@ -99,19 +95,18 @@ def bilevel(
     pixels = (mean + begin(noise, mean, initial)).requires_grad_()
     labels, pull = _labels(n, budget.restarts, profile, learnt=label_rate > 0, like=mean)
     optimizer = torch.optim.Adam([{"params": [pixels]}, {"params": [labels]}])
-    measured = partial(terms, dense, weights, upper=upper, restarts=budget.restarts)
-    free: Tensor | None = None
+    lower, free = Lower(ridge, evenness), None
     for number in range(budget.steps):
-        done = number / budget.steps
+        cosine = 0.5 * (1 + cos(pi * number / budget.steps))
         for group, rate in zip(optimizer.param_groups, (pixel_rate, label_rate), strict=True):
-            group["lr"] = rate * 0.5 * (1 + cos(pi * done))
-        risen = min(1.0, done / anneal) if anneal > 0 else 1.0
+            group["lr"] = rate * cosine
         images = pixels.flatten(0, 1).unflatten(1, profile.input_shape)
         inputs = flat_inputs(dense, profile.normalisation, images)
         coordinates = weights.coordinates(inputs)
         passed = backward(dense, coordinates @ weights.image.T, pull, sharpness=sharpness)
-        present = measured(coordinates, passed, exponent=risen * exponent)
-        lower = Lower(first_ridge ** (1 - risen) * ridge**risen, evenness)
+        present = terms(
+            *(dense, weights, coordinates, passed), exponent=exponent, upper=upper, restarts=budget.restarts
+        )
         multipliers, free = lower.solve(present, free)
         loss = (
             lower.value(present, multipliers)
@@ -119,7 +114,7 @@ def bilevel(
             + box_weight * (pixels - pixels.detach().clamp(0, 1)).square().sum(dim=2).mean(dim=1)
         ).sum()
         with torch.no_grad():
-            objective = measured(coordinates, passed, exponent=exponent).scaled(multipliers)
+            objective = present.scaled(multipliers)
             candidates = images.clamp(0, 1).unflatten(0, shape[:2])
         yield Step(candidates, objective)
         optimizer.zero_grad()
