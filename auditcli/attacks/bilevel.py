@@ -57,7 +57,7 @@ def bilevel(
 
     with theta and all g_i scaled to norm 1, the first layer in its span and preconditioned as at the end of `kkt`, or
     whole where the network is affine. The lower level is solved exactly at each step, in inner products alone, and by
-    the envelope theorem nothing need be differentiated through its solution: `weights.Lower`. Restarts run in one batch.
+    the envelope theorem nothing is differentiated through its solution: `weights.Lower`. Restarts run in one batch.
 
     Args:
         target: A dense network on pixels; one logit (binary) or one a class.
