@@ -1,19 +1,24 @@
 """What every attack promises; a new one is found and held to it without an edit here."""
 
+import ast
 import inspect
 import json
 import re
 from itertools import islice
+from pathlib import Path
 
 import pytest
 import torch
 from tiny_targets import cnn_target, convolution_target, dense_stack, dense_target, generator
 
+import auditcli
 from auditcli.attacks import all_attacks, run
+from auditcli.errors import SampleError, UsageError
 from auditcli.outcomes import attempt
 from auditcli.types import Budget, StopReason
 
 ATTACKS = all_attacks()
+PACKAGE = Path(auditcli.__file__).parent
 TARGETS = {
     "several classes": dense_target(dense_stack(64, 24, 16, 3)),
     "one logit": dense_target(dense_stack(64, 24, 1, activation="tanh", seed=1)),
@@ -153,6 +158,7 @@ def test_its_summary_fits_a_line_of_the_table(attack):
 @EACH
 def test_its_settings_are_recorded_in_full(attack):
     keywords = [p for p in inspect.signature(attack.steps).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    keywords = [p for p in keywords if p.name != "initial"]
     assert dict(attack.settings) == {p.name: p.default for p in keywords}
     assert json.loads(json.dumps(dict(attack.settings))) == dict(attack.settings)
 
@@ -165,10 +171,96 @@ def test_no_image_of_the_auditor_can_reach_it(attack):
     assert not re.search(r"member|control|reference|holdout|sample", " ".join(attack.settings))
 
 
+@EACH
+def test_the_one_door_for_images_is_closed_unless_it_is_opened(attack):
+    door = inspect.signature(attack.steps).parameters.get("initial")
+    assert attack.accepts_initial is (door is not None)
+    assert door is None or (door.kind is door.KEYWORD_ONLY and door.default is None)
+    assert not any(
+        "Tensor" in str(p.annotation) for p in inspect.signature(attack.steps).parameters.values() if p != door
+    )
+
+
 def test_nor_the_driver():
     parameters = inspect.signature(run).parameters
-    assert list(parameters) == ["attack", "target", "budget", "seed", "watch"]
+    assert list(parameters) == ["attack", "target", "budget", "seed", "watch", "initial"]
+    assert parameters["initial"].default is None
     assert not any("Sample" in str(p.annotation) for p in parameters.values())
+
+
+OPENS_THE_DOOR = {"attacks/_attack.py", "attacks/_driver.py", "initialisation/_check.py"}
+"""The driver's own modules, and the check that asks what an attack does with images: no audit runs it."""
+
+
+def opens(module):
+    """Whether a module hands images to the start of an attack, by name, by place, or in a way that cannot be seen."""
+    for call in (node for node in ast.walk(ast.parse(module.read_text("utf-8"))) if isinstance(node, ast.Call)):
+        if ast.unparse(call.func).rpartition(".")[2].strip("_") not in ("run", "start", "steps", "shortened"):
+            continue
+        named = {keyword.arg for keyword in call.keywords}
+        unseen = None in named or any(isinstance(argument, ast.Starred) for argument in call.args)
+        if "initial" in named or unseen or len(call.args) > 3:
+            return True
+    return False
+
+
+def test_no_module_of_an_audit_opens_it():
+    found = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if opens(path)}
+    assert found == OPENS_THE_DOOR
+    text = {path: path.read_text("utf-8") for path in PACKAGE.rglob("*.py")}
+    users = {path.relative_to(PACKAGE).as_posix() for path in text if "auditcli.initialisation" in text[path]}
+    assert {name for name in users if not name.startswith("initialisation/")} == {
+        "cli/starts.py",
+        "terminal/_starts.py",
+    }
+
+
+@pytest.mark.parametrize(
+    "call", ["run(a, t, b, seed=0, initial=x)", "run(a, t, b, seed=0, **more)", "run(*all)", "a.start(t, b, rng, x)"]
+)
+def test_an_opened_door_is_seen(call, tmp_path):
+    module = tmp_path / "sly.py"
+    module.write_text(call)
+    assert opens(module)
+    module.write_text("run(a, t, b, seed=0, watch=w)")
+    assert not opens(module)
+
+
+INITIAL = torch.rand(5, 1, 8, 8, generator=generator(8)) * 0.8 + 0.1
+BEGINNING = [pair for pair in PAIRS if pair.values[0].accepts_initial]
+
+
+@pytest.mark.parametrize(("attack", "target"), BEGINNING)
+def test_one_that_can_begin_from_images_does(attack, target):
+    (step,) = islice(attack.start(target, SMALL, generator(), INITIAL), 1)
+    n = step.candidates.shape[1]
+    assert n == len(INITIAL)
+    assert (step.candidates - INITIAL).abs().max() < 0.01
+    found = run(attack, target, SMALL, seed=0, initial=INITIAL)
+    again = run(attack, target, SMALL, seed=0, initial=INITIAL)
+    assert same(found.candidates, again.candidates)
+    assert not torch.equal(found.candidates[0], found.candidates[1])
+    assert not torch.equal(found.candidates, run(attack, target, SMALL, seed=0).candidates)
+
+
+@pytest.mark.parametrize(("attack", "target"), BEGINNING)
+def test_images_to_begin_from_survive_a_change_of_pace(attack, target):
+    found = run(attack, target, Budget(100_000, 0.3, 5, 1), seed=0, initial=INITIAL)
+    assert found.candidates.shape[1] == len(INITIAL)
+    assert found.candidates.isfinite().all()
+
+
+@EACH
+def test_what_cannot_begin_from_images_says_so(attack):
+    target = next(target for target in TARGETS.values() if not attack.missing(target.profile))
+    if attack.accepts_initial:
+        for wrong in (INITIAL[:, :, :4], INITIAL[0], INITIAL[:0], INITIAL + 1, (INITIAL * 255).byte(), INITIAL / 0):
+            with pytest.raises(SampleError, match=f"{attack.name} begins from"):
+                run(attack, target, SMALL, seed=0, initial=wrong)
+    else:
+        with pytest.raises(UsageError, match=f"{attack.name} cannot begin") as caught:
+            run(attack, target, SMALL, seed=0, initial=INITIAL)
+        assert "bilevel" in caught.value.hint
 
 
 def test_names_are_unlike_and_one_attack_is_the_negative_control():

@@ -14,10 +14,13 @@ from auditcli.types import Profile, Step, Trait
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from auditcli.types import Budget, Target
 
 Steps = Callable[..., "Iterator[Step]"]
+_DOOR = "initial"
+"""The one parameter of an attack that takes images; it is no setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +42,19 @@ class Attack:
     `evidence` can weigh what restarts agree on."""
     on_request: bool = False
     """It runs only where it is named: on most models it costs more than it shows."""
+    accepts_initial: bool = False
+    """It can begin from given images: `steps` has a keyword `initial`. No audit gives any, see `initialisation`."""
 
     def missing(self, profile: Profile) -> frozenset[Trait]:
         """What the attack needs and the model has not."""
         return self.requires - profile.traits
 
-    def start(self, target: Target, budget: Budget, rng: torch.Generator) -> Iterator[Step]:
-        """Its steps with its settings."""
-        return self.steps(target, budget, rng, **self.settings)
+    def start(
+        self, target: Target, budget: Budget, rng: torch.Generator, initial: Tensor | None = None
+    ) -> Iterator[Step]:
+        """Its steps with its settings, from images (n, c, h, w) in [0, 1] where some are given and it accepts them."""
+        door = {} if initial is None else {_DOOR: initial}
+        return self.steps(target, budget, rng, **self.settings, **door)
 
     def with_settings(self, **changed: Any) -> Attack:
         """The same attack with other settings, which are recorded like the defaults.
@@ -72,7 +80,8 @@ def attack(
 ) -> Callable[[Steps], Attack]:
     """Make a generator function `(target, budget, rng, *, settings...) -> Iterator[Step]` an `Attack`.
 
-    Its name is the function's, its summary the first line of the docstring, its settings the keyword-only defaults.
+    Its name is the function's, its summary the first line of the docstring, its settings the keyword-only defaults. A
+    keyword-only `initial: Tensor | None = None` is no setting: it says that the attack can begin from given images.
     """
 
     def decorate(steps: Steps) -> Attack:
@@ -81,6 +90,9 @@ def attack(
             for name, parameter in inspect.signature(steps).parameters.items()
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY
         }
+        accepts_initial = settings.get(_DOOR, ...) is None
+        if accepts_initial:
+            del settings[_DOOR]
         return Attack(
             name=steps.__name__,
             summary=(inspect.getdoc(steps) or "").split("\n", 1)[0].rstrip("."),
@@ -91,6 +103,7 @@ def attack(
             negative_control=negative_control,
             weighable=weighable,
             on_request=on_request,
+            accepts_initial=accepts_initial,
         )
 
     return decorate

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from auditcli.errors import AttackError
+from auditcli.attacks._attack import all_attacks
+from auditcli.errors import AttackError, SampleError, UsageError
 from auditcli.threads import one_thread
 from auditcli.types import Progress, Reconstruction, Step, StopReason
 
@@ -54,16 +55,27 @@ class _Best:
         self.trace.append((number, float(self.objective.min())))
 
 
-def run(attack: Attack, target: Target, budget: Budget, *, seed: int, watch: Watcher | None = None) -> Reconstruction:
+def run(
+    attack: Attack,
+    target: Target,
+    budget: Budget,
+    *,
+    seed: int,
+    watch: Watcher | None = None,
+    initial: Tensor | None = None,
+) -> Reconstruction:
     """Run one attack until its steps or its seconds are used up, or it has nothing more to try.
 
     Args:
         attack: What to run.
-        target: What to run it on; there is no parameter for images, so that no attack can look at them.
+        target: What to run it on.
         budget: Steps are the limit and make a run reproducible; seconds are the ceiling. Where the first steps show
             that the ceiling comes first, the run starts again, planned for the steps that fit.
         seed: Of all its random draws, which are made on the CPU, so that one seed starts alike on every device.
         watch: Told the progress now and then.
+        initial: Images (n, c, h, w) in [0, 1] to begin from, of an attack that `accepts_initial`. This is the one door
+            for images, and no audit opens it: an attack that has seen the auditor's images proves nothing by
+            returning them. `initialisation` opens it to show just that.
 
     Returns:
         For each restart the candidates with the lowest objective seen. On Ctrl-C what was found up to then, marked
@@ -71,22 +83,54 @@ def run(attack: Attack, target: Target, budget: Budget, *, seed: int, watch: Wat
 
     Raises:
         AttackError: it diverged, ran out of memory, or ended before its first result.
+        UsageError: images to begin from were given to an attack that cannot.
+        SampleError: they are no images that fit the model.
         KeyboardInterrupt: on Ctrl-C before the first result, when there is nothing to keep.
     """
+    _check(attack, target, initial)
     with one_thread():
-        return _run(attack, target, budget, seed=seed, watch=watch)
+        return _run(attack, target, budget, seed=seed, watch=watch, initial=initial)
 
 
-def _run(attack: Attack, target: Target, budget: Budget, *, seed: int, watch: Watcher | None) -> Reconstruction:
+def _check(attack: Attack, target: Target, initial: Tensor | None) -> None:
+    if initial is None:
+        return
+    if not attack.accepts_initial:
+        raise UsageError(
+            f"{attack.name} cannot begin from given images",
+            hint=f"{', '.join(one.name for one in all_attacks() if one.accepts_initial)} can",
+        )
+    shape = target.profile.input_shape
+    if initial.ndim != 4 or len(initial) == 0 or tuple(initial.shape[1:]) != shape:
+        raise SampleError(
+            f"{attack.name} begins from images (n, {', '.join(map(str, shape))}), got {tuple(initial.shape)}",
+            hint="privaudit inspect MODEL shows the input size",
+        )
+    if not initial.is_floating_point() or not bool(((initial >= 0) & (initial <= 1)).all()):
+        raise SampleError(
+            f"{attack.name} begins from pixels in [0, 1], the images given hold others",
+            hint="divide uint8 pixels by 255, and clamp what noise was added to",
+        )
+
+
+def _run(
+    attack: Attack,
+    target: Target,
+    budget: Budget,
+    *,
+    seed: int,
+    watch: Watcher | None,
+    initial: Tensor | None,
+) -> Reconstruction:
     rng = torch.Generator().manual_seed(seed)
     began = first = time.monotonic()
     best, number, stopped_by = _Best(), 0, StopReason.EXHAUSTED
     try:
-        for number, step in enumerate(attack.start(target, budget, rng), start=1):
+        for number, step in enumerate(attack.start(target, budget, rng, initial), start=1):
             now = time.monotonic()
             first = now if number == 1 else first
             if number == PACE_STEPS and (steps := _affordable(budget, began, first, now)) < budget.steps:
-                return _shortened(attack, target, budget, steps, began, seed=seed, watch=watch)
+                return _shortened(attack, target, budget, steps, began, seed=seed, watch=watch, initial=initial)
             out_of_steps, out_of_time = number >= budget.steps, now - began >= budget.seconds
             if number % CHECK_EVERY == 1 or out_of_steps or out_of_time:
                 best.look(step, number, attack.name)
@@ -129,11 +173,19 @@ def _affordable(budget: Budget, began: float, first: float, now: float) -> int:
 
 
 def _shortened(
-    attack: Attack, target: Target, budget: Budget, steps: int, began: float, *, seed: int, watch: Watcher | None
+    attack: Attack,
+    target: Target,
+    budget: Budget,
+    steps: int,
+    began: float,
+    *,
+    seed: int,
+    watch: Watcher | None,
+    initial: Tensor | None,
 ) -> Reconstruction:
     """A run planned for fewer steps: an attack that anneals over its steps is worth little where it is cut off."""
     shorter = replace(budget, steps=steps, seconds=budget.seconds - (time.monotonic() - began))
-    found = _run(attack, target, shorter, seed=seed, watch=watch)
+    found = _run(attack, target, shorter, seed=seed, watch=watch, initial=initial)
     stopped_by = StopReason.SECONDS if found.stopped_by is StopReason.STEPS else found.stopped_by
     return replace(found, stopped_by=stopped_by, seconds=time.monotonic() - began)
 

@@ -10,6 +10,7 @@ import torch
 from auditcli.attacks._attack import attack
 from auditcli.attacks._choice import ALTERNATIVES, COMMON, LENGTH, Smoothing, merit
 from auditcli.attacks._search import Plan, Search
+from auditcli.attacks._start import begin
 from auditcli.attacks._stationarity import Penalties, Problem
 from auditcli.errors import AttackError
 from auditcli.types import Step, Trait
@@ -49,6 +50,7 @@ def kkt(
     least_multiplier: float = 0.6,
     choose: bool = False,
     signed: bool = False,
+    initial: Tensor | None = None,
 ) -> Iterator[Step]:
     """Solves for images whose margin gradients add up to the first layer.
 
@@ -82,6 +84,7 @@ def kkt(
         choose: Choose `exponent` and `sharpness` by short trials: what they explain times how far restarts agree.
         signed: Take the output itself in place of the margin and let multipliers have either sign, for one output that
             is no class: a regression at rest under weight decay.
+        initial: Images to begin from, the i-th of class i modulo the classes; None in every audit.
 
     Yields:
         Candidates (r, n, c, h, w) in [0, 1]; the objective is the first term at the final exponent, so that steps
@@ -98,12 +101,14 @@ def kkt(
     if signed and target.profile.outputs > 1:
         raise AttackError(f"kkt with signed=True is for models of one output; this one has {target.profile.outputs}")
     weights = span_of(target, at_least=2 * target.profile.classes)
-    n = max(1, min(budget.candidates, round(guesses * weights.basis.shape[1])))
+    most = round(guesses * weights.basis.shape[1]) if initial is None else len(initial)
+    n = max(1, min(budget.candidates, most))
     classes = target.profile.classes
     sides = Sides(torch.ones(n, dtype=torch.int64), classes) if signed else Sides.balanced(n, classes)
     problem = Problem.of(target, weights, sides, budget.restarts, sharpness=sharpness, temperature=temperature)
     penalties = Penalties(span_weight, box_weight, 0.0 if signed else multiplier_weight, least_multiplier)
-    offset, multipliers = _start(problem, rng, start, signed=signed)
+    noise, multipliers = _start(problem, rng, start, signed=signed)
+    offset = begin(noise, problem.mean, initial)
     plan = Plan(budget.steps, exponent, anneal, pixel_rate, multiplier_rate)
     final = problem.weight(exponent)
 
@@ -127,8 +132,8 @@ def kkt(
 
 
 def _start(problem: Problem, rng: torch.Generator, deviation: float, *, signed: bool) -> tuple[Tensor, Tensor]:
-    """Candidates around the mean image, and multipliers in [0.5, 1.5], or of either sign."""
-    offset = torch.randn(*problem.shape, len(problem.mean), generator=rng) * deviation
+    """Noise (r, n, d) in pixel units to begin around, and multipliers in [0.5, 1.5], or of either sign."""
+    noise = torch.randn(*problem.shape, len(problem.mean), generator=rng) * deviation
     draw = torch.randn if signed else torch.rand
     multipliers = draw(*problem.shape, generator=rng).add(0.0 if signed else 0.5)
-    return offset.to(problem.mean.device), multipliers.to(problem.mean.device)
+    return noise, multipliers.to(problem.mean.device)

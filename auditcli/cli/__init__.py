@@ -14,7 +14,21 @@ import typer
 from typer.main import get_command
 
 from auditcli import panels, policy, terminal
-from auditcli.cli import attacks, card, compare, config, describe, inspect, names, plan, render, scan, schema, verify
+from auditcli.cli import (
+    attacks,
+    card,
+    compare,
+    config,
+    describe,
+    inspect,
+    names,
+    plan,
+    render,
+    scan,
+    schema,
+    starts,
+    verify,
+)
 from auditcli.configured import Configured, configured
 from auditcli.errors import AuditError
 from auditcli.shorthand import DefaultToScan
@@ -25,6 +39,7 @@ COMMANDS: tuple[Callable[..., int], ...] = (
     inspect.inspect,
     describe.describe,
     plan.plan,
+    starts.starts,
     render.render,
     names.names,
     card.card,

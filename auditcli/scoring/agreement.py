@@ -1,6 +1,6 @@
 """Evidence without images: what independent restarts of one attack agree on.
 
-Public names: `agreement`, `distinct`.
+Public names: `agreement`, `distinct`, `unit_rows`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def agreement(candidates: Tensor) -> Tensor:
             f"agreement needs candidates (restarts >= 2, n, c, h, w), got {tuple(candidates.shape)}",
             hint="a larger --budget gives the attack more restarts",
         )
-    rows = _unit_rows(candidates.flatten(0, 1)).unflatten(0, candidates.shape[:2])
+    rows = unit_rows(candidates.flatten(0, 1)).unflatten(0, candidates.shape[:2])
     best = torch.full(candidates.shape[:2], -1.0, dtype=rows.dtype, device=rows.device)
     for i in range(len(rows)):
         for j in range(i):
@@ -60,7 +60,7 @@ def distinct(candidates: Tensor, scores: Tensor, threshold: float) -> tuple[int,
     if len(chosen) == 0:
         return ()
     chosen = chosen[flat[chosen].argsort(descending=True, stable=True)]
-    rows = _unit_rows(candidates.flatten(0, -4)[chosen])
+    rows = unit_rows(candidates.flatten(0, -4)[chosen])
     near = (rows @ rows.T >= threshold).cpu().numpy()
     _, labels = connected_components(near, directed=False)
     first: dict[int, int] = {}
@@ -69,7 +69,7 @@ def distinct(candidates: Tensor, scores: Tensor, threshold: float) -> tuple[int,
     return tuple(first.values())
 
 
-def _unit_rows(images: Tensor) -> Tensor:
+def unit_rows(images: Tensor) -> Tensor:
     """Images (n, c, h, w) centred and of norm 1, flattened to (n, d); zero where an image has no contrast."""
     rows = images.detach().flatten(1)
     rows = rows - rows.mean(dim=1, keepdim=True)

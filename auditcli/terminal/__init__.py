@@ -1,8 +1,8 @@
 """What a person sees: progress and errors on stderr, verdict and tables on stdout.
 
 Public names: `Display` (a `Watcher`), `show_error`, `show_report`, `show_ruling`, `show_comparison`,
-`comparison_text`, `show_profile`, `show_plan`, `show_prospect`, `show_names`, `show_plugins`, `show_settings`,
-`show_config`, `show_table`, `show_candidates`, `show_traceback`, `stdout`, `stderr`, `write`, `plain`.
+`comparison_text`, `show_profile`, `show_plan`, `show_prospect`, `show_starts`, `show_names`, `show_plugins`,
+`show_settings`, `show_config`, `show_table`, `show_candidates`, `show_traceback`, `stdout`, `stderr`, `write`, `plain`.
 
 Everything that came out of a file is printed as text, without markup and control characters, so that a model cannot
 draw on the auditor's terminal. rich honours NO_COLOR, and every colour has a word beside it.
@@ -26,6 +26,7 @@ from auditcli.terminal._progress import Display
 from auditcli.terminal._report import STYLES, show_report
 from auditcli.terminal._ruling import show_ruling
 from auditcli.terminal._settings import show_config, show_settings
+from auditcli.terminal._starts import show_starts
 
 __all__ = [
     "STYLES",
@@ -44,6 +45,7 @@ __all__ = [
     "show_report",
     "show_ruling",
     "show_settings",
+    "show_starts",
     "show_table",
     "show_traceback",
     "stderr",
