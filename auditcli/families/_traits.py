@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _SMALL = 0.1
 """Largest share of all parameters that the last layer of a network with a small head holds."""
-_FOUND_BY_TRACE = frozenset(Trait) - {Trait.DENSE, Trait.SOFTMAX_OUTPUT}
+_FOUND_BY_TRACE = frozenset(Trait) - {Trait.DENSE, Trait.BINARISED, Trait.SOFTMAX_OUTPUT}
 
 
 def examined(profile: Profile, trace: Trace, head: Head | None = None) -> Profile:
@@ -77,6 +77,8 @@ def _traits(profile: Profile, trace: Trace, family: Family) -> Iterator[Statemen
     layers = trace.layers
     if Trait.DENSE in profile.traits:
         yield _trait(Trait.DENSE, "rebuilt as a chain of linear layers, which returns the same")
+    if Trait.BINARISED in profile.traits:
+        yield _trait(Trait.BINARISED, "weights, inputs and hidden values are signs; batch norm is in integer thresholds")
     first = next((layer for layer in layers if layer.first), None)
     if first is not None and first.kind == "convolution":
         size = "x".join(map(str, first.weight.shape[2:]))

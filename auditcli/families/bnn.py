@@ -1,0 +1,239 @@
+"""Binarised networks: linear layers of binary weights, the sign as activation, batch norm between them or not.
+
+Weights of plus or minus one number, a layer's or each row's own, are recognised as they are. Latent weights, whose
+signs are meant, look like those of any network, and are taken so only where the file or the user says "bnn".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from auditcli.families._binary import BinaryLinear, BinaryScores, Sign, integers
+from auditcli.families._dense import Norm, linear
+from auditcli.families._dossier import ACTIVATIONS, USUAL_NORMALISATIONS, Dossier
+from auditcli.families._layers import Group, groups, parameters, table
+from auditcli.families._options import NORMALISATION
+from auditcli.families._row import Row, Stage, row
+from auditcli.families._state import norm_eps, norm_place, recorded
+from auditcli.families._template import Built, Mismatch, Rank, Template
+from auditcli.types import Family, Format, Normalisation, Profile, Trait
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+_KINDS = frozenset({"linear", "batch norm"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """A layer of binary weights: `norm(scale * (signs @ x) + bias)`."""
+
+    signs: Tensor
+    """(out, in) in {-1, 1}."""
+    scale: Tensor
+    """(out,) above 0."""
+    bias: Tensor
+    """(out,)."""
+    norm: Norm | None
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """Factor and summand (out,) in float64 that make the layer's output of a sum of signs."""
+        factor, shift = self._norm()
+        return factor * self.scale, factor * self.bias + shift
+
+    def neuron(self) -> BinaryLinear:
+        """The layer in front of a sign: weights turned round where the factor is negative, thresholds in whole numbers.
+
+        A neuron of factor 0 does not look at its inputs, and has a threshold that every or no sum of signs reaches.
+        """
+        factor, _ = self.affine()
+        width = self.signs.shape[1]
+        turned = torch.where(factor < 0, -1.0, 1.0).double()
+        edge = self._edge() * turned
+        # Sums of signs are as even or odd as their number.
+        threshold = (2 * ((edge + width) / 2).ceil() - width).clamp(-width, width + 2)
+        return BinaryLinear(self.signs * turned[:, None], -threshold)
+
+    def _norm(self) -> tuple[Tensor, Tensor]:
+        if self.norm is None:
+            return torch.ones_like(self.scale), torch.zeros_like(self.scale)
+        mean, weight, bias, deviation = self._statistics(self.norm)
+        return weight / deviation, bias - mean * weight / deviation
+
+    def _edge(self) -> Tensor:
+        """The sum of signs (out,) at which the output is 0; infinite where it never is."""
+        if self.norm is None:
+            return -self.bias / self.scale
+        mean, weight, bias, deviation = self._statistics(self.norm)
+        reached = torch.where(bias >= 0, -torch.inf, torch.inf)
+        # The batch norm's shift apart: a mean that is a whole number shall stay one.
+        return torch.where(weight == 0, reached, (mean - self.bias - bias * deviation / weight) / self.scale)
+
+    def _statistics(self, norm: Norm) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        one = torch.ones_like(self.scale)
+        weight = one if norm.weight is None else norm.weight.double()
+        bias = 0 * one if norm.bias is None else norm.bias.double()
+        return norm.mean.double(), weight, bias, (norm.variance.double() + norm.eps).sqrt()
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    layers: tuple[_Layer, ...]
+    reads_signs: bool
+
+
+def _recognise(dossier: Dossier) -> Profile | Mismatch:
+    found = _chain(dossier)
+    return found if isinstance(found, Mismatch) else _profile(dossier, found)
+
+
+def _chain(dossier: Dossier) -> _Chain | Mismatch:
+    layers = groups(_floats(dossier))
+    foreign = next((layer for layer in layers if layer.kind not in _KINDS), None)
+    if foreign is not None:
+        return Mismatch(f"{foreign.name or 'a tensor without a layer'} is no linear layer and no batch norm", 0.0)
+    linears = [layer for layer in layers if layer.kind == "linear"]
+    if len(linears) < 2:
+        return Mismatch("it has fewer than two linear layers", 0.0)
+    latent = next((layer for layer in linears if not _is_binary(layer.weight)), None)
+    if latent is not None and not _meant(dossier):
+        return Mismatch(
+            f"the weights of {latent.name} are not plus or minus one number a row",
+            0.0,
+            hint="--assume template=bnn takes latent weights by their signs",
+        )
+    why = "weights do not show the activation; they are as binary as those of networks of signs"
+    others = tuple(name for name in ACTIVATIONS if name != "identity")
+    name = dossier.settle("activation", "sign", "activation", why=why, alternatives=others)
+    if name != "sign":
+        return Mismatch(f"its activation is {name[:40]}, not sign", 0.0)
+    found = row(dossier, layers)
+    return found if isinstance(found, Mismatch) else _in_signs(dossier, found, latent)
+
+
+def _in_signs(dossier: Dossier, found: Row, latent: Group | None) -> _Chain | Mismatch:
+    places = norm_place(dossier, found.stages)
+    if (silent := next((stage for stage in found.stages[:-1] if not stage.active), None)) is not None:
+        return Mismatch(f"no sign can follow {silent.layer.name}", 0.0)
+    if found.first is not None or any(places.get(stage.layer.name) == "after" for stage in found.stages[:-1]):
+        return Mismatch("a batch norm in front of a layer, so that it does not read signs", 0.0)
+    if latent is None:
+        dossier.note("the weights of every layer are plus or minus one number, the layer's or each row's own")
+    else:
+        dossier.note(f"latent weights, taken by their signs, without a scale, as {_meant(dossier)}")
+    why = "weights do not show whether pixels are binarised too"
+    reads = dossier.settle("inputs", "signs", "inputs", why=why, alternatives=("values",))
+    eps = norm_eps(dossier) if any(stage.norm for stage in found.stages) else 0.0
+    return _Chain(tuple(_layer(stage, eps, latent=latent is not None) for stage in found.stages), reads == "signs")
+
+
+def _layer(stage: Stage, eps: float, *, latent: bool) -> _Layer:
+    weight, bias = stage.layer.weight.double(), stage.layer.bias
+    scale = torch.ones(len(weight), dtype=torch.float64) if latent else weight.abs().amax(dim=1)
+    norm = recorded(stage.norm, eps)
+    return _Layer(
+        signs=torch.where(weight >= 0, 1.0, -1.0).double(),
+        scale=scale,
+        bias=torch.zeros_like(scale) if bias is None else bias.double(),
+        norm=norm if isinstance(norm, Norm) else None,
+    )
+
+
+def _profile(dossier: Dossier, chain: _Chain) -> Profile:
+    widths = (chain.layers[0].signs.shape[1], *(len(layer.signs) for layer in chain.layers))
+    shape = dossier.flat_input_shape(widths[0])
+    classes = dossier.classes(widths[-1])
+    written = "-".join(map(str, widths))
+    return Profile(
+        family=Family.BNN,
+        architecture=f"{written}, sign",
+        input_shape=shape,
+        classes=classes,
+        outputs=widths[-1],
+        parameters=parameters(dossier.tensors),
+        normalisation=_normalisation(dossier, shape[0]) if chain.reads_signs else dossier.normalisation(shape[0]),
+        traits=frozenset({Trait.BINARISED}) if chain.reads_signs else frozenset(),
+        layers=table(_floats(dossier)),
+        identified_by="numbers of the weights" if not dossier.described else dossier.identified_by,
+        evidence=(f"{len(chain.layers)} linear layers whose widths chain: {written}", *dossier.evidence),
+        assumptions=tuple(dossier.assumptions),
+        labels=dossier.labels(classes),
+    )
+
+
+def _normalisation(dossier: Dossier, channels: int) -> Normalisation:
+    """Mean and deviation of the input; a pixel is 1 where it is at least the mean, else -1."""
+    stated, chosen = dossier.stated_normalisation(channels), dossier.options.chosen.get(NORMALISATION)
+    if stated is None and (chosen is None or chosen.value == _HALF):
+        why = "pixels are read by their signs; half is the customary threshold" if chosen is None else chosen.why
+        others = [one for one in USUAL_NORMALISATIONS.get(channels, ()) if one != _HALF and not one.startswith("0/")]
+        dossier.assume("normalisation", _HALF, why=why, flag="--mean/--std", alternatives=others)
+        return Normalisation((0.5,), (0.5,))
+    found = stated or dossier.normalisation(channels)
+    if not all(0 < mean <= 1 for mean in found.mean):
+        raise dossier.open_question(
+            f"a pixel is read by its sign, and with a mean of {found.mean[0]:g} the sign of every pixel is the same",
+            "--mean 0.5 --std 0.5 reads pixels from half of their range as 1",
+        )
+    return found
+
+
+_HALF = "0.5/0.5"
+
+
+def _meant(dossier: Dossier) -> str:
+    """Who says that the signs of the weights are meant, empty where nobody does."""
+    if dossier.options.assumed("template") == "bnn":
+        return "--assume template=bnn says"
+    says = dossier.described and "bnn" in (dossier.checkpoint.description.get(key) for key in ("family", "template"))
+    return f"{dossier.checkpoint.described_by} says bnn" if says else ""
+
+
+def _floats(dossier: Dossier) -> dict[str, Tensor]:
+    """The tensors, matrices of whole numbers as floats: weights of -1 and 1 are often stored in bytes."""
+    return {
+        name: tensor.float() if tensor.ndim == 2 and tensor.dtype in {torch.int8, torch.int32, torch.int64} else tensor
+        for name, tensor in dossier.tensors.items()
+    }
+
+
+def _is_binary(weight: Tensor) -> bool:
+    """Whether each row is plus or minus one number above 0, and all rows together have both signs."""
+    first = weight[:1].abs()
+    if not bool((first.amax() - first.amin() <= 1e-5 * first.amax()).item()):
+        return False  # most networks end here, before the whole weight was looked at
+    low, high = weight.abs().amin(dim=1), weight.abs().amax(dim=1)
+    flat = bool((low > 0).all()) and bool((high - low <= 1e-5 * high).all())
+    return flat and bool((weight > 0).any()) and bool((weight < 0).any())
+
+
+def _build(dossier: Dossier, _: Profile) -> Built:
+    chain = _chain(dossier)
+    if not isinstance(chain, _Chain):
+        raise TypeError("build was called with a profile that is not of this checkpoint")
+    first, *others, last = chain.layers
+    modules: list[nn.Module] = [nn.Flatten(), Sign(), first.neuron()] if chain.reads_signs else _on_values(first)
+    for layer in others:
+        modules += [_sign_behind(modules[-1]), layer.neuron()]
+    net = nn.Sequential(*modules, _sign_behind(modules[-1]), BinaryScores(last.signs, *last.affine()))
+    return Built(net, binarised=integers(net))
+
+
+def _on_values(layer: _Layer) -> list[nn.Module]:
+    """The first layer where it reads pixels as they are."""
+    norm: Sequence[nn.Module] = () if layer.norm is None else (layer.norm.module(nn.BatchNorm1d),)
+    return [nn.Flatten(), linear((layer.signs * layer.scale[:, None]).float(), layer.bias.float()), *norm]
+
+
+def _sign_behind(module: nn.Module) -> Sign:
+    """The sign of a sum of n signs, whose size is about the root of n; of what batch norm returns, that is 1."""
+    return Sign(module.weight.shape[1] ** 0.5 if isinstance(module, BinaryLinear) else 1.0)
+
+
+BNN = Template("bnn", Rank.VALUED, frozenset({Format.SAFETENSORS}), _recognise, _build, Family.BNN)
