@@ -83,7 +83,7 @@ def integers(net: nn.Module) -> BinarisedStack | None:
         # A sum of signs is at least -bias where it is at least the next whole number.
         thresholds=tuple((-layer.bias.detach().cpu()).ceil().long() for layer in layers),
         scales=last.scale.detach().abs().cpu(),
-        offsets=last.offset.detach().cpu(),
+        offsets=last.offset.detach().cpu().clone(),
     )
 
 

@@ -24,6 +24,8 @@ def examined(profile: Profile, trace: Trace, head: Head | None = None) -> Profil
     What a template says about the family stays where the network itself leaves it open.
     """
     family, why = family_of(trace)
+    if Trait.BINARISED in profile.traits:  # whatever the one image shows that was traced
+        family, why = Family.BNN, f"weights, inputs and hidden values are signs ({_shape(trace)})"
     if family is Family.UNKNOWN and profile.family is not Family.UNKNOWN:
         family, why = profile.family, f"as the template {profile.template} builds it; {why}"
     traits = (*_traits(profile, trace, family), *_head(head))

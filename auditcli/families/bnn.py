@@ -18,6 +18,7 @@ from auditcli.families._dossier import ACTIVATIONS, USUAL_NORMALISATIONS, Dossie
 from auditcli.families._layers import Group, groups, parameters, table
 from auditcli.families._options import NORMALISATION
 from auditcli.families._row import Row, Stage, row
+from auditcli.families._signed import SignedLayer
 from auditcli.families._state import norm_eps, norm_place, recorded
 from auditcli.families._template import Built, Mismatch, Rank, Template
 from auditcli.types import Family, Format, Normalisation, Profile, Trait
@@ -31,60 +32,8 @@ _KINDS = frozenset({"linear", "batch norm"})
 
 
 @dataclass(frozen=True, slots=True)
-class _Layer:
-    """A layer of binary weights: `norm(scale * (signs @ x) + bias)`."""
-
-    signs: Tensor
-    """(out, in) in {-1, 1}."""
-    scale: Tensor
-    """(out,) above 0."""
-    bias: Tensor
-    """(out,)."""
-    norm: Norm | None
-
-    def affine(self) -> tuple[Tensor, Tensor]:
-        """Factor and summand (out,) in float64 that make the layer's output of a sum of signs."""
-        factor, shift = self._norm()
-        return factor * self.scale, factor * self.bias + shift
-
-    def neuron(self) -> BinaryLinear:
-        """The layer in front of a sign: weights turned round where the factor is negative, thresholds in whole numbers.
-
-        A neuron of factor 0 does not look at its inputs, and has a threshold that every or no sum of signs reaches.
-        """
-        factor, _ = self.affine()
-        width = self.signs.shape[1]
-        turned = torch.where(factor < 0, -1.0, 1.0).double()
-        edge = self._edge() * turned
-        # Sums of signs are as even or odd as their number.
-        threshold = (2 * ((edge + width) / 2).ceil() - width).clamp(-width, width + 2)
-        return BinaryLinear(self.signs * turned[:, None], -threshold)
-
-    def _norm(self) -> tuple[Tensor, Tensor]:
-        if self.norm is None:
-            return torch.ones_like(self.scale), torch.zeros_like(self.scale)
-        mean, weight, bias, deviation = self._statistics(self.norm)
-        return weight / deviation, bias - mean * weight / deviation
-
-    def _edge(self) -> Tensor:
-        """The sum of signs (out,) at which the output is 0; infinite where it never is."""
-        if self.norm is None:
-            return -self.bias / self.scale
-        mean, weight, bias, deviation = self._statistics(self.norm)
-        reached = torch.where(bias >= 0, -torch.inf, torch.inf)
-        # The batch norm's shift apart: a mean that is a whole number shall stay one.
-        return torch.where(weight == 0, reached, (mean - self.bias - bias * deviation / weight) / self.scale)
-
-    def _statistics(self, norm: Norm) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        one = torch.ones_like(self.scale)
-        weight = one if norm.weight is None else norm.weight.double()
-        bias = 0 * one if norm.bias is None else norm.bias.double()
-        return norm.mean.double(), weight, bias, (norm.variance.double() + norm.eps).sqrt()
-
-
-@dataclass(frozen=True, slots=True)
 class _Chain:
-    layers: tuple[_Layer, ...]
+    layers: tuple[SignedLayer, ...]
     reads_signs: bool
 
 
@@ -101,13 +50,15 @@ def _chain(dossier: Dossier) -> _Chain | Mismatch:
     linears = [layer for layer in layers if layer.kind == "linear"]
     if len(linears) < 2:
         return Mismatch("it has fewer than two linear layers", 0.0)
-    latent = next((layer for layer in linears if not _is_binary(layer.weight)), None)
+    latent = next((layer for layer in linears if not _is_flat(layer.weight)), None)
     if latent is not None and not _meant(dossier):
         return Mismatch(
             f"the weights of {latent.name} are not plus or minus one number a row",
             0.0,
             hint="--assume template=bnn takes latent weights by their signs",
         )
+    if len({float(sign) for layer in linears for sign in layer.weight.sign().unique()} - {0.0}) < 2:
+        return Mismatch("all its weights have one sign", 0.0)
     why = "weights do not show the activation; they are as binary as those of networks of signs"
     others = tuple(name for name in ACTIVATIONS if name != "identity")
     name = dossier.settle("activation", "sign", "activation", why=why, alternatives=others)
@@ -133,11 +84,11 @@ def _in_signs(dossier: Dossier, found: Row, latent: Group | None) -> _Chain | Mi
     return _Chain(tuple(_layer(stage, eps, latent=latent is not None) for stage in found.stages), reads == "signs")
 
 
-def _layer(stage: Stage, eps: float, *, latent: bool) -> _Layer:
+def _layer(stage: Stage, eps: float, *, latent: bool) -> SignedLayer:
     weight, bias = stage.layer.weight.double(), stage.layer.bias
     scale = torch.ones(len(weight), dtype=torch.float64) if latent else weight.abs().amax(dim=1)
     norm = recorded(stage.norm, eps)
-    return _Layer(
+    return SignedLayer(
         signs=torch.where(weight >= 0, 1.0, -1.0).double(),
         scale=scale,
         bias=torch.zeros_like(scale) if bias is None else bias.double(),
@@ -203,14 +154,14 @@ def _floats(dossier: Dossier) -> dict[str, Tensor]:
     }
 
 
-def _is_binary(weight: Tensor) -> bool:
-    """Whether each row is plus or minus one number above 0, and all rows together have both signs."""
-    first = weight[:1].abs()
-    if not bool((first.amax() - first.amin() <= 1e-5 * first.amax()).item()):
-        return False  # most networks end here, before the whole weight was looked at
-    low, high = weight.abs().amin(dim=1), weight.abs().amax(dim=1)
-    flat = bool((low > 0).all()) and bool((high - low <= 1e-5 * high).all())
-    return flat and bool((weight > 0).any()) and bool((weight < 0).any())
+def _is_flat(weight: Tensor) -> bool:
+    """Whether each row is plus or minus one number above 0."""
+    # Most networks end at the first row, before the whole weight was looked at.
+    for rows in (weight[:1], weight):
+        low, high = rows.abs().amin(dim=1), rows.abs().amax(dim=1)
+        if not bool(((low > 0) & (high - low <= 1e-5 * high)).all()):
+            return False
+    return True
 
 
 def _build(dossier: Dossier, _: Profile) -> Built:
@@ -225,7 +176,7 @@ def _build(dossier: Dossier, _: Profile) -> Built:
     return Built(net, binarised=integers(net))
 
 
-def _on_values(layer: _Layer) -> list[nn.Module]:
+def _on_values(layer: SignedLayer) -> list[nn.Module]:
     """The first layer where it reads pixels as they are."""
     norm: Sequence[nn.Module] = () if layer.norm is None else (layer.norm.module(nn.BatchNorm1d),)
     return [nn.Flatten(), linear((layer.signs * layer.scale[:, None]).float(), layer.bias.float()), *norm]
