@@ -7,7 +7,7 @@ from typing import Final
 _PANELS: Final = {
     "Images": ("reference", "controls", "members"),
     "Effort": ("budget", "profile", "attack", "device", "seed", "shadows", "shadow_cache", "tests"),
-    "Model": ("mean", "std", "input_shape", "assume", "arch", "arch_arg", "labels"),
+    "Model": ("mean", "std", "input_shape", "assume", "arch", "arch_arg", "labels", "label"),
     "Report": (
         "output",
         "format",
@@ -29,7 +29,7 @@ _PANELS: Final = {
 _BY_NAME: Final = {name: panel for panel, names in _PANELS.items() for name in names}
 
 COMMANDS: Final = {
-    **dict.fromkeys(("scan", "demo", "inspect", "describe", "plan"), "Audit"),
+    **dict.fromkeys(("scan", "demo", "inspect", "describe", "cnf", "plan"), "Audit"),
     **dict.fromkeys(("render", "card", "verify", "compare", "names"), "Report"),
     **dict.fromkeys(("attacks", "schema", "config"), "About"),
 }

@@ -1,8 +1,10 @@
 """`sat`: what it finds has its label, what it leaves out has none, and it keeps its time."""
 
 import builtins
+import re
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -99,3 +101,9 @@ def test_it_runs_on_request_and_on_nothing_but_signs():
     outcome = attempt(SAT, target, Budget(10, 60, 5, 2), None, None, seed=0, watch=None)
     assert outcome.status == "skipped"
     assert "binarised" in outcome.reason
+
+
+def test_the_settings_of_its_page_are_its_own():
+    page = (Path(__file__).resolve().parents[1] / "docs" / "attacks" / "sat.md").read_text(encoding="utf-8")
+    stated = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", page, re.MULTILINE))
+    assert stated == {name: str(value) for name, value in SAT.settings.items()}

@@ -1,6 +1,6 @@
 """Binarised networks as clauses, against brute force over all inputs."""
 
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 import torch
@@ -20,8 +20,7 @@ def stack_of(*widths, seed=0, scales="one", offsets=True):
     """A random integer network."""
     rng = torch.Generator().manual_seed(seed)
     weights = [
-        torch.where(torch.rand(out, into, generator=rng) < 0.5, 1, -1).to(torch.int8)
-        for into, out in zip(widths, widths[1:], strict=False)
+        torch.where(torch.rand(out, into, generator=rng) < 0.5, 1, -1).to(torch.int8) for into, out in pairwise(widths)
     ]
     thresholds = [torch.randint(-3, 5, (out,), generator=rng) for out in widths[1:-1]]
     outputs = widths[-1]

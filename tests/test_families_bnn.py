@@ -1,6 +1,6 @@
 """Binarised networks out of bare and described state dicts, against the float networks they were saved from."""
 
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 import torch
@@ -38,7 +38,7 @@ def made(widths, seed=0, *, bias=False, norm=True):
     """A float network of signs with random rows, batch norm of random statistics, and scales of either sign, or 0."""
     rng = torch.Generator().manual_seed(seed)
     modules = [nn.Flatten()]
-    for into, out in zip(widths, widths[1:], strict=False):
+    for into, out in pairwise(widths):
         layer = Binary(into, out, bias=bias)
         scale = torch.rand(out, 1, generator=rng) + 0.1
         layer.weight.data = torch.where(torch.rand(out, into, generator=rng) < 0.5, scale, -scale)

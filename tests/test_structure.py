@@ -93,6 +93,7 @@ MAY_IMPORT = {
             "arguments",
             "auditing",
             "attacks",
+            "cnf",
             "comparison",
             "describing",
             "destination",

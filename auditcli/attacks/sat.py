@@ -60,7 +60,7 @@ def sat(
 
     Reference:
         Suhail, Chakraborty and Sethi 2024, arXiv:2402.11995, inversion O(Y = y). We differ: totalizers with batch norm
-        in their thresholds, glucose with random phases and forbidden neighbourhoods in place of the sampler CMSGen.
+        in their thresholds, MiniSat with random phases and forbidden neighbourhoods in place of the sampler CMSGen.
     """
     if target.binarised is None:
         raise TypeError("a target with Trait.BINARISED has no binarised stack")

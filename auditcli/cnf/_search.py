@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from auditcli.cnf._formula import Formula
 
-SOLVER = "glucose4"
+SOLVER = "minisat22"
 """As python-sat calls it."""
 _CONFLICTS = 500
 """Conflicts between two looks at the clock: well below a second."""

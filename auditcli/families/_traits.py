@@ -80,7 +80,7 @@ def _traits(profile: Profile, trace: Trace, family: Family) -> Iterator[Statemen
     if Trait.DENSE in profile.traits:
         yield _trait(Trait.DENSE, "rebuilt as a chain of linear layers, which returns the same")
     if Trait.BINARISED in profile.traits:
-        yield _trait(Trait.BINARISED, "weights, inputs and hidden values are signs; batch norm is in integer thresholds")
+        yield _trait(Trait.BINARISED, "weights, inputs and hidden values are signs; thresholds are whole numbers")
     first = next((layer for layer in layers if layer.first), None)
     if first is not None and first.kind == "convolution":
         size = "x".join(map(str, first.weight.shape[2:]))
