@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from onnx_examples import export
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
@@ -218,3 +219,31 @@ def test_a_target_rebuilt_around_other_weights_has_their_integers(tmp_path):
     assert torch.equal(in_integers(again.binarised, EVERY), wanted(EVERY))
     with pytest.raises(ValueError, match="not binarised"):
         rebuilt(target, nn.Sequential(nn.Flatten(), nn.Linear(9, 3)))
+
+
+# ---- graphs ---------------------------------------------------------------------------------------------------------
+
+
+class Exported(nn.Module):
+    """A network of signs that normalises its own pixels."""
+
+    def __init__(self, net, mean):
+        super().__init__()
+        self.net, self.mean = net, mean
+
+    def forward(self, x):
+        return self.net((x - self.mean) / 0.5)
+
+
+@pytest.mark.parametrize("mean", [0.5, 0.0])
+def test_a_graph_of_signs_is_recognised_by_what_it_computes(tmp_path, mean):
+    net = Exported(made([9, 5, 4, 3], seed=3), mean).eval()
+    export(net, (1, 3, 3), tmp_path / "model.onnx")
+    target = target_of(load(tmp_path / "model.onnx"), Options())
+    with torch.no_grad():
+        assert torch.allclose(target(EVERY), net(EVERY), atol=1e-4)
+    # With a mean of 0 the sign of every pixel is the same, and the graph runs as it is.
+    assert (Trait.BINARISED in target.profile.traits) is (mean > 0)
+    if mean:
+        assert target.profile.architecture == "9-5-4-3, sign"
+        assert torch.equal(in_integers(target.binarised, EVERY), target(EVERY))

@@ -10,22 +10,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
-from auditcli.families._binary import BinaryLinear, BinaryScores, Sign, integers
-from auditcli.families._dense import Norm, linear
+from auditcli.families._binary import integers
+from auditcli.families._dense import Norm
 from auditcli.families._dossier import ACTIVATIONS, USUAL_NORMALISATIONS, Dossier
 from auditcli.families._layers import Group, groups, parameters, table
 from auditcli.families._options import NORMALISATION
 from auditcli.families._row import Row, Stage, row
-from auditcli.families._signed import SignedLayer
+from auditcli.families._signed import SignedLayer, is_flat, network, reads_pixels
 from auditcli.families._state import norm_eps, norm_place, recorded
 from auditcli.families._template import Built, Mismatch, Rank, Template
 from auditcli.types import Family, Format, Normalisation, Profile, Trait
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
 _KINDS = frozenset({"linear", "batch norm"})
@@ -50,7 +47,7 @@ def _chain(dossier: Dossier) -> _Chain | Mismatch:
     linears = [layer for layer in layers if layer.kind == "linear"]
     if len(linears) < 2:
         return Mismatch("it has fewer than two linear layers", 0.0)
-    latent = next((layer for layer in linears if not _is_flat(layer.weight)), None)
+    latent = next((layer for layer in linears if not is_flat(layer.weight)), None)
     if latent is not None and not _meant(dossier):
         return Mismatch(
             f"the weights of {latent.name} are not plus or minus one number a row",
@@ -85,15 +82,9 @@ def _in_signs(dossier: Dossier, found: Row, latent: Group | None) -> _Chain | Mi
 
 
 def _layer(stage: Stage, eps: float, *, latent: bool) -> SignedLayer:
-    weight, bias = stage.layer.weight.double(), stage.layer.bias
-    scale = torch.ones(len(weight), dtype=torch.float64) if latent else weight.abs().amax(dim=1)
-    norm = recorded(stage.norm, eps)
-    return SignedLayer(
-        signs=torch.where(weight >= 0, 1.0, -1.0).double(),
-        scale=scale,
-        bias=torch.zeros_like(scale) if bias is None else bias.double(),
-        norm=norm if isinstance(norm, Norm) else None,
-    )
+    weight, norm = stage.layer.weight, recorded(stage.norm, eps)
+    signs = torch.where(weight >= 0, 1.0, -1.0) if latent else weight
+    return SignedLayer.of(signs, stage.layer.bias, norm if isinstance(norm, Norm) else None)
 
 
 def _profile(dossier: Dossier, chain: _Chain) -> Profile:
@@ -127,7 +118,7 @@ def _normalisation(dossier: Dossier, channels: int) -> Normalisation:
         dossier.assume("normalisation", _HALF, why=why, flag="--mean/--std", alternatives=others)
         return Normalisation((0.5,), (0.5,))
     found = stated or dossier.normalisation(channels)
-    if not all(0 < mean <= 1 for mean in found.mean):
+    if not reads_pixels(found):
         raise dossier.open_question(
             f"a pixel is read by its sign, and with a mean of {found.mean[0]:g} the sign of every pixel is the same",
             "--mean 0.5 --std 0.5 reads pixels from half of their range as 1",
@@ -154,37 +145,12 @@ def _floats(dossier: Dossier) -> dict[str, Tensor]:
     }
 
 
-def _is_flat(weight: Tensor) -> bool:
-    """Whether each row is plus or minus one number above 0."""
-    # Most networks end at the first row, before the whole weight was looked at.
-    for rows in (weight[:1], weight):
-        low, high = rows.abs().amin(dim=1), rows.abs().amax(dim=1)
-        if not bool(((low > 0) & (high - low <= 1e-5 * high)).all()):
-            return False
-    return True
-
-
 def _build(dossier: Dossier, _: Profile) -> Built:
     chain = _chain(dossier)
     if not isinstance(chain, _Chain):
         raise TypeError("build was called with a profile that is not of this checkpoint")
-    first, *others, last = chain.layers
-    modules: list[nn.Module] = [nn.Flatten(), Sign(), first.neuron()] if chain.reads_signs else _on_values(first)
-    for layer in others:
-        modules += [_sign_behind(modules[-1]), layer.neuron()]
-    net = nn.Sequential(*modules, _sign_behind(modules[-1]), BinaryScores(last.signs, *last.affine()))
+    net = network(chain.layers, reads_signs=chain.reads_signs)
     return Built(net, binarised=integers(net))
-
-
-def _on_values(layer: SignedLayer) -> list[nn.Module]:
-    """The first layer where it reads pixels as they are."""
-    norm: Sequence[nn.Module] = () if layer.norm is None else (layer.norm.module(nn.BatchNorm1d),)
-    return [nn.Flatten(), linear((layer.signs * layer.scale[:, None]).float(), layer.bias.float()), *norm]
-
-
-def _sign_behind(module: nn.Module) -> Sign:
-    """The sign of a sum of n signs, whose size is about the root of n; of what batch norm returns, that is 1."""
-    return Sign(module.weight.shape[1] ** 0.5 if isinstance(module, BinaryLinear) else 1.0)
 
 
 BNN = Template("bnn", Rank.VALUED, frozenset({Format.SAFETENSORS}), _recognise, _build, Family.BNN)
