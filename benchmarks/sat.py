@@ -15,7 +15,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -59,18 +61,18 @@ def main() -> None:
     names = arguments.victim or list(VICTIMS)
     for name in names:
         target = victim(VICTIMS[name], arguments.data, arguments.cache)
-        _kept(arguments.cache / f"{name}.json", lambda name=name, target=target: _solved(name, target, arguments))
-    tables = {"victims": _victims(names, arguments), "leak": _leak(names, arguments)}
+        _solved(name, target, arguments)
+    tables = {"machine": [_machine()], "victims": _victims(names, arguments), "leak": _leak(names, arguments)}
     if arguments.encodings:
         tables["encodings"] = _encodings(arguments)
     for lines in tables.values():
         print("\n".join(lines), end="\n\n")
     if arguments.write:
         _written(tables)
-        _drawn(_rows(arguments.cache / "100-50-10.json"), VICTIMS["100-50-10"])
+        _drawn(_rows("100-50-10", arguments.cache), VICTIMS["100-50-10"])
 
 
-def solved(target: Target, encoding: Encoding, label: int, *, seconds: float, rng: torch.Generator) -> Row:
+def solved(target: Target, encoding: Encoding, label: int, *, seconds: float, rng: torch.Generator) -> dict[str, Any]:
     """Ten solutions of a label, each `_APART` of the pixels from all others, or the proof that there is none.
 
     Args:
@@ -79,6 +81,9 @@ def solved(target: Target, encoding: Encoding, label: int, *, seconds: float, rn
         label: What to solve for.
         seconds: Of the wall clock, for the first solution and for each further one.
         rng: Of the phases.
+
+    Returns:
+        The fields of a `Row`.
     """
     began, wall = time.process_time(), time.monotonic()
     formula = encoding.labelled(label)
@@ -96,27 +101,31 @@ def solved(target: Target, encoding: Encoding, label: int, *, seconds: float, rn
         state = search.state.value
     images = torch.tensor(found).float().reshape(-1, *target.profile.input_shape)
     verified = int((target(images).argmax(dim=1) == label).sum()) if found else 0
-    return Row(label, state, first, first_wall, time.process_time() - began, found, verified)
+    return asdict(Row(label, state, first, first_wall, time.process_time() - began, found, verified))
 
 
-def _solved(name: str, target: Target, arguments: argparse.Namespace) -> dict[str, object]:
+def _solved(name: str, target: Target, arguments: argparse.Namespace) -> None:
+    """Measure what is not in the cache yet, label by label."""
     stack = _stack(target)
     began = time.process_time()
     encoding = encode(stack)
-    about: dict[str, object] = {
+    about = {
         "encoding seconds": time.process_time() - began,
         "variables": encoding.variables,
         "clauses": len(encoding.clauses),
         "accuracy": _accuracy(target, VICTIMS[name], arguments.data),
-        "machine": f"{processor()}, {os.cpu_count()} cores, one thread, Python {platform.python_version()}",
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
-    rng = torch.Generator().manual_seed(arguments.seed)
-    rows = []
+    _kept(arguments.cache / f"{name}.json", lambda: about)
     for label in range(encoding.labels):
-        rows.append(solved(target, encoding, label, seconds=arguments.seconds, rng=rng))
-        print(name, label, rows[-1].state, f"{rows[-1].first:.2f}", len(rows[-1].solutions), flush=True)
-    return {"about": about, "rows": [asdict(row) for row in rows]}
+        rng = torch.Generator().manual_seed(1000 * arguments.seed + label)
+        ask = partial(solved, target, encoding, label, seconds=arguments.seconds, rng=rng)
+        row = _kept(arguments.cache / f"{name}-label-{label}.json", ask)
+        print(name, label, row["state"], f"{row['first']:.2f}", len(row["solutions"]), flush=True)
+
+
+def _machine() -> str:
+    about = f"{processor()}, {os.cpu_count()} cores of which one thread was used, torch {torch.__version__}"
+    return f"Measured {datetime.now(UTC):%Y-%m-%d} on {about}, Python {platform.python_version()}."
 
 
 def _victims(names: Sequence[str], arguments: argparse.Namespace) -> list[str]:
@@ -128,7 +137,7 @@ def _victims(names: Sequence[str], arguments: argparse.Namespace) -> list[str]:
 
 
 def _victim(name: str, cache: Path) -> tuple[object, ...]:
-    about, rows = json.loads((cache / f"{name}.json").read_text())["about"], _rows(cache / f"{name}.json")
+    about, rows = json.loads((cache / f"{name}.json").read_text()), _rows(name, cache)
     states = [row.state for row in rows]
     found = sum(len(row.solutions) for row in rows)
     apart = torch.cat([_apart(row) for row in rows])
@@ -170,7 +179,7 @@ def _leak(names: Sequence[str], arguments: argparse.Namespace) -> list[str]:
 
 def _nearness(name: str, arguments: argparse.Namespace) -> Iterator[tuple[object, ...]]:
     """How near solutions come to training images and to others, as many of each."""
-    recipe, rows = VICTIMS[name], _rows(arguments.cache / f"{name}.json")
+    recipe, rows = VICTIMS[name], _rows(name, arguments.cache)
     solutions = [pixels for row in rows for pixels in row.solutions]
     if not solutions:
         return
@@ -200,7 +209,7 @@ def _encodings(arguments: argparse.Namespace) -> list[str]:
     rows = []
     for encoding, solver in ENCODINGS:
         path = arguments.cache / f"encoding-{encoding}-{solver}.json"
-        kept = _kept(path, lambda e=encoding, s=solver: first_solution(stack, e, s, seconds=20.0, seed=arguments.seed))
+        kept = _kept(path, partial(first_solution, stack, encoding, solver, seconds=20.0, seed=arguments.seed))
         times = [time for time in kept["seconds"] if time is not None]
         rows.append(
             (
@@ -211,16 +220,17 @@ def _encodings(arguments: argparse.Namespace) -> list[str]:
     return markdown(("encoding", "solver", "variables", "clauses", "labels solved", "s to the first", "longest"), rows)
 
 
-def _kept(path: Path, make: Callable[[], dict[str, object]]) -> dict[str, object]:
+def _kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What was measured before, else what is measured now, kept for the next time."""
     if not path.exists():
         path.write_text(json.dumps(make(), indent=1) + "\n")
-    found: dict[str, object] = json.loads(path.read_text())
+    found: dict[str, Any] = json.loads(path.read_text())
     return found
 
 
-def _rows(path: Path) -> list[Row]:
-    return [Row(**row) for row in json.loads(path.read_text())["rows"]]
+def _rows(name: str, cache: Path) -> list[Row]:
+    paths = (cache / f"{name}-label-{label}.json" for label in range(VICTIMS[name].outputs))
+    return [Row(**json.loads(path.read_text())) for path in paths]
 
 
 def _stack(target: Target) -> BinarisedStack:

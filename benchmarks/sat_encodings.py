@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import torch
 from pysat.card import CardEnc, EncType
@@ -17,13 +18,13 @@ from auditcli.types import BinarisedStack
 
 OURS = "both ways"
 ENCODINGS = (
-    *((OURS, solver) for solver in ("minisat22", "glucose4", "cadical153", "minisatgh")),
+    *((OURS, solver) for solver in ("minisat22", "glucose4", "cadical153", "minisat-gh")),
     *((name, "minisat22") for name in ("seqcounter", "totalizer", "sortnetwrk", "kmtotalizer")),
 )
 """Of the hidden neurons, and the solver."""
 
 
-def first_solution(stack: BinarisedStack, name: str, solver: str, *, seconds: float, seed: int) -> dict[str, object]:
+def first_solution(stack: BinarisedStack, name: str, solver: str, *, seconds: float, seed: int) -> dict[str, Any]:
     """Processor seconds to the first solution of each label, None where there was none in time.
 
     Args:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from auditcli.attacks._attack import attack
-from auditcli.cnf import SOLVER, Search, State, encode
+from auditcli.cnf import Search, State, encode
 from auditcli.errors import AttackError
 from auditcli.types import Step, Trait
 
@@ -33,7 +33,6 @@ def sat(
     *,
     each: int = 5,
     apart: float = 0.1,
-    solver: str = SOLVER,
 ) -> Iterator[Step]:
     """Solves for inputs with each label of a binarised network, or proves that there are none.
 
@@ -47,7 +46,6 @@ def sat(
         rng: Of the pixels that the solver tries first.
         each: Solutions of each label in a restart.
         apart: Share of the pixels in which solutions of one label differ at least, over all restarts.
-        solver: Name of one of python-sat's solvers.
 
     Yields:
         One more solution of each label a step, black and white, (r, n, c, h, w); where one is not found yet, an earlier
@@ -70,7 +68,7 @@ def sat(
     with ExitStack() as solvers:
         questions = []
         for label in range(encoding.labels):
-            search = solvers.enter_context(Search(encoding.labelled(label), distance, solver))
+            search = solvers.enter_context(Search(encoding.labelled(label), distance))
             questions.append(_Question(target, label, search, rng))
         for share in _SHARES:
             _decide(questions, deadline - (1 - share) * budget.seconds)

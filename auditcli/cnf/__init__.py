@@ -6,6 +6,6 @@ Public names: `Formula`, `Encoding`, `encode`, `dimacs`; `Search` and `State`, w
 from auditcli.cnf._dimacs import dimacs
 from auditcli.cnf._encoding import Encoding, encode
 from auditcli.cnf._formula import Formula
-from auditcli.cnf._search import SOLVER, Search, State
+from auditcli.cnf._search import Search, State
 
-__all__ = ["SOLVER", "Encoding", "Formula", "Search", "State", "dimacs", "encode"]
+__all__ = ["Encoding", "Formula", "Search", "State", "dimacs", "encode"]

@@ -49,9 +49,9 @@ class Clauses:
         if n == 1:
             return {1: literals[0]}
         half = n // 2
-        sides = [self._half(part, n, low, high) for part in (literals[:half], literals[half:])]
+        left, right = (self._half(part, n, low, high) for part in (literals[:half], literals[half:]))
         made = {count: self.variable() for count in range(low, high + 1)}
-        self.found.extend(_merged(*sides, made))
+        self.found.extend(_merged(left, right, made))
         return made
 
     def _half(self, literals: Sequence[int], n: int, low: int, high: int) -> _Side:
