@@ -125,6 +125,9 @@ class Trait(StrEnum):
     BATCH_NORM = "batch-norm"
     BINARY_WEIGHTS = "binary-weights"
     """The layers between the first and the last hold plus or minus one number, each layer or each row its own."""
+    BINARISED = "binarised"
+    """A chain of linear layers of binary weights, whose inputs and hidden values are signs; `Target.binarised` holds
+    it in integers."""
     SMALL_HEAD = "small-head"
     """Most parameters make one vector of features, and a last linear layer with few reads it. Whether the others were
     frozen in training is not in a file."""
@@ -216,6 +219,25 @@ class DenseStack:
 
 
 @dataclass(frozen=True, slots=True)
+class BinarisedStack:
+    """A binarised network in integers: its inputs, weights and hidden values are -1 or 1, and the sign of 0 is 1.
+
+    A hidden value is 1 where `weights[i] @ values >= thresholds[i]`, else -1. Scales, biases and batch norm are in the
+    thresholds; a neuron of negative scale has its weights turned round. The logits are `scales * (weights[-1] @ values)
+    + offsets` in float32, one operation after the other.
+    """
+
+    weights: tuple[Tensor, ...]
+    """(out, in) int8, in {-1, 1}; `weights[0]` reads the image flattened in c, h, w order."""
+    thresholds: tuple[Tensor, ...]
+    """(out,) int64, one for each layer but the last."""
+    scales: Tensor
+    """(outputs,) float32, at least 0."""
+    offsets: Tensor
+    """(outputs,) float32."""
+
+
+@dataclass(frozen=True, slots=True)
 class WeightSpan:
     """Right singular directions of `A = [W1 b1]` that stand above the noise of the initial weights."""
 
@@ -267,6 +289,8 @@ class Target:
     """Span of the first layer where a caller has it already; it must be that of `dense`. See `weights.span`."""
     base: Target | None = None
     """The public model that its training started from, where the auditor named one."""
+    binarised: BinarisedStack | None = None
+    """Present exactly when `Trait.BINARISED` is; on the CPU. A pixel of 0 reads as -1 there, and one of 1 as 1."""
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits (n, outputs) of images (n, c, h, w) in [0, 1]."""

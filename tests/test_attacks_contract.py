@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_targets import cnn_target, convolution_target, dense_stack, dense_target, generator
+from tiny_targets import binarised_target, cnn_target, convolution_target, dense_stack, dense_target, generator
 
 import auditcli
 from auditcli.attacks import all_attacks, run
@@ -25,6 +25,7 @@ TARGETS = {
     "no bias": dense_target(dense_stack(64, 24, 3, seed=2, bias=False)),
     "batch norm": cnn_target(),
     "convolution": convolution_target(),
+    "signs": binarised_target(12, 3),
 }
 PAIRS = [
     pytest.param(attack, target, id=f"{attack.name}, {name}")

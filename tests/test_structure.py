@@ -38,11 +38,13 @@ MAY_IMPORT = {
     "plugins": set(),
     "threads": set(),
     "weights": {"weights", "types", "errors"},
+    "cnf": {"cnf", "types", "errors"},
     **{
         stage: {
             *(stage, *BASE),
             *({"plugins"} if stage in PLUGGED else ()),
             *({"weights"} if stage in WEIGHED else ()),
+            *({"cnf"} if stage == "attacks" else ()),
             *({"threads"} if stage in THREADED else ()),
             *({"rules"} if stage == "scoring" else ()),
         }
@@ -93,6 +95,7 @@ MAY_IMPORT = {
             "arguments",
             "auditing",
             "attacks",
+            "cnf",
             "comparison",
             "describing",
             "destination",

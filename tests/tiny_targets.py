@@ -6,6 +6,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from auditcli.families._binary import BinaryLinear, BinaryScores, Sign, integers
 from auditcli.families._pixels import FromPixels
 from auditcli.types import DenseStack, Family, Head, Normalisation, Profile, Target, Trait
 
@@ -102,6 +103,24 @@ def convolution_target(outputs=3, seed=0, side=8, channels=4, kernel=3, stride=1
     traits = frozenset({Trait.FIRST_LAYER_CONVOLUTION, Trait.HOMOGENEOUS})
     module = nn.Sequential(_Standardise(0.3, 0.5), first, *last)
     return _target(module, Family.CNN, (1, side, side), outputs, traits, 0.3, 0.5, None)
+
+
+def binarised_target(*widths, side=8, seed=0, offsets=None):
+    """A random network of signs on grey images; `widths` are those behind the pixels."""
+    rng = generator(seed)
+    modules = [nn.Flatten(), Sign()]
+    for into, out in pairwise((side * side, *widths[:-1])):
+        signs = torch.where(torch.rand(out, into, generator=rng) < 0.5, 1.0, -1.0)
+        modules += [BinaryLinear(signs, torch.randint(-2, 3, (out,), generator=rng)), Sign()]
+    signs = torch.where(torch.rand(widths[-1], widths[-2], generator=rng) < 0.5, 1.0, -1.0)
+    scales = torch.rand(widths[-1], generator=rng) + 0.5
+    shift = torch.zeros(widths[-1]) if offsets is None else torch.tensor(offsets)
+    module = FromPixels(
+        nn.Sequential(*modules, BinaryScores(signs, scales, shift)), Normalisation((0.5,), (0.5,)), log_softmax=False
+    )
+    traits = frozenset({Trait.BINARISED})
+    target = _target(module, Family.BNN, (1, side, side), widths[-1], traits, 0.5, 0.5, None)
+    return replace(target, binarised=integers(module.net))
 
 
 def headed_target(dense, side=12, seed=0):

@@ -17,6 +17,7 @@ from auditcli import panels, policy, terminal
 from auditcli.cli import (
     attacks,
     card,
+    cnf,
     compare,
     config,
     describe,
@@ -38,6 +39,7 @@ COMMANDS: tuple[Callable[..., int], ...] = (
     scan.demo,
     inspect.inspect,
     describe.describe,
+    cnf.cnf,
     plan.plan,
     starts.starts,
     render.render,

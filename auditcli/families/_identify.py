@@ -140,7 +140,7 @@ def build(checkpoint: Checkpoint, profile: Profile, options: Options, device: to
     dense = None if built.dense is None else _moved(built.dense, device)
     seen = trace(module.net, noise(profile.input_shape).to(device))
     head = detached(module, seen)
-    return Target(module=module, profile=examined(profile, seen, head), dense=dense, head=head)
+    return Target(module, examined(profile, seen, head), dense, head, binarised=built.binarised)
 
 
 def _moved(dense: DenseStack, device: torch.device | str) -> DenseStack:

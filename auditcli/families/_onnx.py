@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from auditcli.families._affine import leading_normalisation
-from auditcli.families._chain import TOLERANCE, dense_chain, difference, probes
+from auditcli.families._binary import BinaryLinear, BinaryScores
+from auditcli.families._chain import TOLERANCE, dense_chain, difference, disagreement, probes
 from auditcli.families._dense import DenseChain
+from auditcli.families._signed import network, reads_pixels, signed_layers
 from auditcli.families._template import Built
 from auditcli.families._trace import noise, trace
 from auditcli.families._traits import family_of, summary
@@ -54,17 +56,29 @@ class OnGraph(nn.Module):
 
 def dense_graph(dossier: Dossier, input_shape: tuple[int, int, int]) -> DenseGraph | None:
     """The chain of linear layers that the graph is, once it agrees with the converted graph; else None."""
-    graph = graph_of(dossier)
-    if _channels_last(graph):
+    if _channels_last(graph_of(dossier)):
         return None
     inner, _ = leading_normalisation(dossier.checkpoint)
-    net = adapted(graph) if inner is None else nn.Sequential(_Undo(inner), adapted(graph))
+    net = build_graph(dossier).net
     seen, unseen = probes(input_shape, 0), probes(input_shape, 1)
     chain = dense_chain(trace(net, seen), seen.flatten(1))
     if chain is None:
         return None
     off = difference(chain, net, unseen)
     return DenseGraph(chain, inner, off) if off <= TOLERANCE else None
+
+
+def signed_graph(dossier: Dossier, profile: Profile) -> nn.Sequential | None:
+    """The network of signs that the graph is, once it agrees with the converted graph; else None."""
+    if _channels_last(graph_of(dossier)) or not reads_pixels(profile.normalisation):
+        return None
+    net, unseen = build_graph(dossier).net, probes(profile.input_shape, 1)
+    layers = signed_layers(trace(net, probes(profile.input_shape, 0)))
+    if layers is None:
+        return None
+    ours = network(layers).eval()
+    with torch.no_grad():
+        return ours if disagreement(ours(unseen), net(unseen)) <= TOLERANCE else None
 
 
 def graph_profile(dossier: Dossier) -> Profile:
@@ -81,9 +95,14 @@ def graph_profile(dossier: Dossier) -> Profile:
         family, traits = Family.MLP, chain.traits
         architecture = f"{'-'.join(map(str, chain.widths))}, {chain.activation}"
         dossier.note(f"the chain rebuilt from the graph differs from it by at most {found.difference:.1e}")
-    return _profile(
+    profile = _profile(
         dossier, family=family, architecture=architecture, input_shape=shape, outputs=outputs, traits=traits
     )
+    if family is Family.BNN and (signed := signed_graph(dossier, profile)) is not None:
+        widths = [layer.weight.shape for layer in signed if isinstance(layer, BinaryLinear | BinaryScores)]
+        written = "-".join(map(str, (widths[0][1], *(shape[0] for shape in widths))))
+        return replace(profile, architecture=f"{written}, sign", traits=profile.traits | {Trait.BINARISED})
+    return profile
 
 
 def adapted(graph: Graph) -> nn.Module:

@@ -64,6 +64,7 @@ _ASSUMABLE: Mapping[str, Callable[[str], Any]] = MappingProxyType(
         "final": _word("flatten", "average", "cls"),
         "global_pool": _word("avg", "max"),
         "heads": _number(1),
+        "inputs": _word("signs", "values"),
         "name": str,
         "norm": _word("before", "after", "last"),
         "order": lambda text: tuple(text.split("/")),

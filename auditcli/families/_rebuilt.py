@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from auditcli.families._binary import integers
 from auditcli.families._chain import TOLERANCE, probes
 from auditcli.families._dense import Dense, DenseChain, Norm, head
 from auditcli.families._detached import detached
@@ -16,7 +17,7 @@ from auditcli.families._trace import Step, noise, trace
 if TYPE_CHECKING:
     from torch import nn
 
-    from auditcli.types import DenseStack, Head, Profile, Target
+    from auditcli.types import BinarisedStack, DenseStack, Head, Profile, Target
 
 
 def rebuilt(target: Target, net: nn.Module) -> Target:
@@ -31,12 +32,21 @@ def rebuilt(target: Target, net: nn.Module) -> Target:
         A target around `net`.
 
     Raises:
-        ValueError: the target is dense or has a head, and `net` does not compute what its linear layers do.
+        ValueError: the target is dense or has a head, and `net` does not compute what its linear layers do; or it is
+            binarised, and `net` is not.
     """
     module = net.eval().requires_grad_(False)
     dense = None if target.dense is None else _stack(target.dense, target.profile, module)
     head = None if target.head is None else _head(target.profile, module)
-    return replace(target, module=module, dense=dense, head=head, span=None, base=None)
+    binarised = None if target.binarised is None else _integers(module)
+    return replace(target, module=module, dense=dense, head=head, span=None, base=None, binarised=binarised)
+
+
+def _integers(module: nn.Module) -> BinarisedStack:
+    found = integers(module.net) if isinstance(module, FromPixels) else None
+    if found is None:
+        raise ValueError("the network is not binarised as the target is")
+    return found
 
 
 def _head(profile: Profile, module: nn.Module) -> Head:

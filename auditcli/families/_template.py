@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from auditcli import plugins
-from auditcli.types import DenseStack, Family, Format, Profile
+from auditcli.types import BinarisedStack, DenseStack, Family, Format, Profile
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,7 +26,9 @@ class Rank(IntEnum):
     """The file says it: a graph, or a configuration."""
     NAMED = 2
     """Names and shapes of all weights are those of a published architecture."""
-    SHAPED = 3
+    VALUED = 3
+    """The numbers of the weights are of a kind that only one sort of network has."""
+    SHAPED = 4
     """Names and shapes fit an architecture with open sizes."""
 
 
@@ -47,6 +49,7 @@ class Built:
     net: nn.Module
     """Normalised images (n, c, h, w) -> logits (n, outputs)."""
     dense: DenseStack | None = None
+    binarised: BinarisedStack | None = None
 
 
 @dataclass(frozen=True, slots=True)

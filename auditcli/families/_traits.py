@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _SMALL = 0.1
 """Largest share of all parameters that the last layer of a network with a small head holds."""
-_FOUND_BY_TRACE = frozenset(Trait) - {Trait.DENSE, Trait.SOFTMAX_OUTPUT}
+_FOUND_BY_TRACE = frozenset(Trait) - {Trait.DENSE, Trait.BINARISED, Trait.SOFTMAX_OUTPUT}
 
 
 def examined(profile: Profile, trace: Trace, head: Head | None = None) -> Profile:
@@ -24,6 +24,8 @@ def examined(profile: Profile, trace: Trace, head: Head | None = None) -> Profil
     What a template says about the family stays where the network itself leaves it open.
     """
     family, why = family_of(trace)
+    if Trait.BINARISED in profile.traits:  # whatever the one image shows that was traced
+        family, why = Family.BNN, f"weights, inputs and hidden values are signs ({_shape(trace)})"
     if family is Family.UNKNOWN and profile.family is not Family.UNKNOWN:
         family, why = profile.family, f"as the template {profile.template} builds it; {why}"
     traits = (*_traits(profile, trace, family), *_head(head))
@@ -77,6 +79,8 @@ def _traits(profile: Profile, trace: Trace, family: Family) -> Iterator[Statemen
     layers = trace.layers
     if Trait.DENSE in profile.traits:
         yield _trait(Trait.DENSE, "rebuilt as a chain of linear layers, which returns the same")
+    if Trait.BINARISED in profile.traits:
+        yield _trait(Trait.BINARISED, "weights, inputs and hidden values are signs; thresholds are whole numbers")
     first = next((layer for layer in layers if layer.first), None)
     if first is not None and first.kind == "convolution":
         size = "x".join(map(str, first.weight.shape[2:]))

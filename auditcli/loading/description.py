@@ -3,7 +3,7 @@
 The JSON stands under the metadata key `privaudit.arch`, or in `<file>.privaudit.json` beside the weights. All keys are
 optional, and unknown keys are errors::
 
-    family       "mlp", "cnn", "vit" or "mixer"
+    family       "mlp", "cnn", "vit", "mixer" or "bnn"; "bnn" says that weights are meant by their signs
     activation   "relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid", "elu", "selu", "softplus", "leaky_relu", ...
     heads        attention heads of each block (vit)
     input_shape  [channels, height, width]
@@ -22,6 +22,7 @@ optional, and unknown keys are errors::
     positions    "none" or "sinusoidal", where no table of positions is in the weights (vit)
     patch_order  "channels-first" or "channels-last": of the pixels that a linear patch embedding reads (vit)
     eps          added to the variance in batch norm (default 1e-5) and layer norm (default 1e-6)
+    inputs       "signs" of the normalised pixels, or their "values": what the first layer reads (bnn)
     order        names of the linear layers, first to last (mlp, cnn)
     name         of the published architecture, where weights are those of several
     stem         "2+pool", "2", "1+pool" or "1": stride of the first convolution, and whether pooling follows (resnet)
@@ -54,7 +55,7 @@ class Description(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
 
-    family: Literal["mlp", "cnn", "vit", "mixer"] | None = None
+    family: Literal["mlp", "cnn", "vit", "mixer", "bnn"] | None = None
     activation: Name | None = None
     heads: PositiveInt | None = None
     input_shape: tuple[Side, Side, Side] | None = None
@@ -72,6 +73,7 @@ class Description(BaseModel):
     positions: Literal["none", "sinusoidal"] | None = None
     patch_order: Literal["channels-first", "channels-last"] | None = None
     eps: Annotated[float, Field(gt=0, lt=1)] | None = None
+    inputs: Literal["signs", "values"] | None = None
     order: tuple[Name, ...] | None = None
     name: Name | None = None
     stem: Literal["2+pool", "2", "1+pool", "1"] | None = None
