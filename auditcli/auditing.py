@@ -17,7 +17,7 @@ from auditcli.attacks import Attack, all_attacks
 from auditcli.comparability import blind, vet
 from auditcli.effort import EFFORTS, ProfileName
 from auditcli.errors import SampleError, UsageError
-from auditcli.families import Options, build
+from auditcli.families import Options, build, seated
 from auditcli.hypotheses import resolve
 from auditcli.images import read_sample, require_disjoint
 from auditcli.investigation import Case, Docket, findings, investigate
@@ -51,6 +51,7 @@ def load(
     assume: Mapping[str, str] | None = None,
     arch: str = "",
     arch_arguments: Mapping[str, Any] | None = None,
+    backbone: str | Path | None = None,
 ) -> Target:
     """Load, identify and build a model, without running anybody's code.
 
@@ -63,6 +64,7 @@ def load(
         assume: What else the model does not say, e.g. `{"activation": "gelu"}`.
         arch: `module:callable` of your own code that builds the network. This runs that code; nothing else does.
         arch_arguments: Keyword arguments of that callable.
+        backbone: Where the file holds a head alone, the model whose features it reads: a path or a hub id, as above.
 
     Returns:
         `target(images)` maps float images (n, c, h, w) in [0, 1] to logits; `target.profile` says what it is.
@@ -78,7 +80,7 @@ def load(
         arch=arch,
         arch_arguments=arch_arguments or {},
     )
-    return _open(path, options, devices.resolve(device))[2]
+    return _open(path, options, devices.resolve(device), backbone=backbone)[2]
 
 
 def audit(
@@ -97,6 +99,7 @@ def audit(
     assume: Mapping[str, str] | None = None,
     arch: str = "",
     arch_arguments: Mapping[str, Any] | None = None,
+    backbone: str | Path | None = None,
     names: bool = False,
     reconstructions: Shown = "blurred",
     include_images: bool = False,
@@ -124,6 +127,7 @@ def audit(
         assume: What else the model does not say.
         arch: As for `load`.
         arch_arguments: The same.
+        backbone: The same.
         names: Show the file names of the auditor's images in the report, and not ids.
         reconstructions: Show them `sharp`, `blurred` or not at all (`none`).
         include_images: Show the auditor's images in the report.
@@ -156,7 +160,9 @@ def audit(
         arch_arguments=arch_arguments or {},
     )
     samples = [None if sample is None else Path(sample) for sample in (reference, controls)]
-    checkpoint, described, target = _open(path, options, where, *samples, seconds=_RESOLVING * budget)
+    checkpoint, described, target = _open(
+        path, options, where, *samples, seconds=_RESOLVING * budget, backbone=backbone
+    )
     members, holdout = _sample(samples[0], "member", target.profile), _sample(samples[1], "control", target.profile)
     aliases = naming.aliases_of(members, holdout)
     members, holdout, compared = _compared(members, holdout, target, seed=seed)
@@ -210,10 +216,18 @@ def audit(
 
 
 def _open(
-    path: str | Path, options: Options, device: torch.device, *samples: Path | None, seconds: float = 0.0
+    path: str | Path,
+    options: Options,
+    device: torch.device,
+    *samples: Path | None,
+    seconds: float = 0.0,
+    backbone: str | Path | None = None,
 ) -> tuple[Checkpoint, Profile, Target]:
     """Load, identify (for so many seconds with members and controls, where there are some) and build."""
     checkpoint = read_checkpoint(path)
+    if backbone is not None:
+        target = seated(checkpoint, read_checkpoint(backbone), options, device)
+        return checkpoint, target.profile, target
     profile, options = resolve(checkpoint, options, *samples, seconds=seconds)
     target = build(checkpoint, profile, options, device)
     return checkpoint, target.profile, target

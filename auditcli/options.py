@@ -118,6 +118,10 @@ ArchArguments = Annotated[
     list[str] | None,
     typer.Option("--arch-arg", metavar="KEY=VALUE", help="Keyword argument of that callable, as JSON; repeatable."),
 ]
+Backbone = Annotated[
+    str | None,
+    _option("--backbone", metavar="MODEL", help="Where MODEL is a head alone: the classifier whose features it reads."),
+]
 Output = Annotated[Path, _option("--output", "-o", metavar="DIR", help="Folder of the report.")]
 Views = Annotated[
     list[View] | None,

@@ -7,7 +7,7 @@ from typing import Final
 _PANELS: Final = {
     "Images": ("reference", "controls", "members"),
     "Effort": ("budget", "profile", "attack", "device", "seed", "shadows", "shadow_cache", "tests"),
-    "Model": ("mean", "std", "input_shape", "assume", "arch", "arch_arg", "labels"),
+    "Model": ("mean", "std", "input_shape", "assume", "arch", "arch_arg", "backbone", "labels"),
     "Report": (
         "output",
         "format",

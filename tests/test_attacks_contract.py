@@ -7,7 +7,7 @@ from itertools import islice
 
 import pytest
 import torch
-from tiny_targets import cnn_target, dense_stack, dense_target, generator
+from tiny_targets import cnn_target, dense_stack, dense_target, generator, headed_target
 
 from auditcli.attacks import all_attacks, run
 from auditcli.outcomes import attempt
@@ -19,6 +19,7 @@ TARGETS = {
     "one logit": dense_target(dense_stack(64, 24, 1, activation="tanh", seed=1)),
     "no bias": dense_target(dense_stack(64, 24, 3, seed=2, bias=False)),
     "batch norm": cnn_target(),
+    "head": headed_target(dense_stack(144, 16, 3, seed=3)),
 }
 PAIRS = [
     pytest.param(attack, target, id=f"{attack.name}, {name}")
