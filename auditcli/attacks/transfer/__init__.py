@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from auditcli.attacks._attack import attack
-from auditcli.attacks.transfer._clusters import representatives
+from auditcli.attacks.transfer._clusters import agreement, representatives
 from auditcli.attacks.transfer._embeddings import Settings, search
 from auditcli.attacks.transfer._prior import Priors
 from auditcli.attacks.transfer._typical import typical_norm
@@ -34,20 +34,19 @@ def transfer(
     rng: torch.Generator,
     *,
     starts: int = 8,
-    share: float = 0.5,
-    iterations: int = 3,
-    rate: float = 0.02,
+    share: float = 0.6,
+    rate: float = 0.5,
     multiplier_rate: float = 0.08,
     exponent: float = 0.6,
     anneal: float = 0.7,
     sharpness: float = 20.0,
-    explained: float = 0.001,
+    explained: float = 0.1,
     start: float = 0.1,
     span_weight: float = 3.0,
     norm_weight: float = 1.0,
     multiplier_weight: float = 5.0,
     least_multiplier: float = 0.6,
-    reach: float = 0.2,
+    reach: float = 0.1,
     images: int = 16,
     width: int = 16,
     image_rate: float = 0.01,
@@ -66,8 +65,7 @@ def transfer(
         rng: Of embeddings, multipliers, networks and their noise.
         starts: Independent solutions for each restart, between which the clustering finds agreement.
         share: Of the steps, spent on embeddings.
-        iterations: On embeddings in each of these steps.
-        rate: Adam step of the embeddings, relative to their norm.
+        rate: Adam step of the embeddings in the span, relative to a typical norm.
         multiplier_rate: Adam step of the multipliers, in units of their starting mean.
         exponent: Final power of the singular values by which directions are weighted.
         anneal: Share of the search over which the exponent rises from 0.
@@ -119,7 +117,7 @@ def transfer(
         target.profile.classes,
         starts=restarts * starts,
         candidates=budget.candidates,
-        steps=steps * iterations,
+        steps=steps,
         norm=norm,
         rng=rng,
         settings=Settings(
@@ -137,27 +135,27 @@ def transfer(
         ),
     )
     embeddings = torch.empty(0)
-    for number, place in enumerate(found):
+    for place in found:
         embeddings = place.embeddings
-        if number % iterations == 0:
-            yield Step(blank, _WORST + place.residual.unflatten(0, (restarts, starts)).amin(dim=1))
-    chosen = torch.stack([chosen_of(each, reach, n) for each in embeddings.unflatten(0, (restarts, starts))])
+        yield Step(blank, _WORST + place.residual.unflatten(0, (restarts, starts)).amin(dim=1))
+    chosen = torch.stack([_chosen(each, reach, n) for each in embeddings.unflatten(0, (restarts, starts))])
     if drawing is not None:
         yield _drawn(drawing, head, chosen, norm, shape, rng)
         return
     yield from _inverted(priors, head, chosen, image_rate, budget.steps - steps)
 
 
-def chosen_of(embeddings: Tensor, reach: float, count: int) -> Tensor:
-    """The directions (count, f) that most starts share; repeated where there are fewer clusters."""
-    directions, _ = representatives(embeddings, reach)
-    return directions[torch.arange(count) % len(directions)]
+def _chosen(embeddings: Tensor, reach: float, count: int) -> Tensor:
+    """The directions (count, f) that most starts share, in turn where there are fewer; each is drawn independently."""
+    directions, shared = representatives(embeddings, reach)
+    agreed = directions[shared >= agreement(len(embeddings), shared)]
+    return agreed[torch.arange(count) % len(agreed)]
 
 
 def _inverted(priors: Priors, head: Head, chosen: Tensor, rate: float, steps: int) -> Iterator[Step]:
     """Train networks to draw images that the backbone sees the chosen features in."""
     wanted = chosen.flatten(0, 1)
-    optimizer = torch.optim.Adam(priors.parameters, lr=rate)
+    optimizer = torch.optim.Adam(priors.weights, lr=rate)
     for _ in range(steps):
         drawn = priors()
         distance = 1 - functional.cosine_similarity(head.features(drawn), wanted, dim=1)

@@ -1,4 +1,4 @@
-"""What independent starts agree on, found without any image: `representatives`."""
+"""What independent starts agree on, found without any image: `representatives`, `agreement`."""
 
 from __future__ import annotations
 
@@ -42,3 +42,8 @@ def representatives(embeddings: Tensor, reach: float) -> tuple[Tensor, Tensor]:
     shared = held.sum(dim=1)
     order = torch.from_numpy(np.lexsort((-tightness.numpy(), -shared.numpy())))
     return functional.normalize(sums, dim=1)[order.to(sums.device)], shared[order]
+
+
+def agreement(starts: int, shared: Tensor) -> int:
+    """How many starts must share a cluster: half of all; where none is so well shared, as many as share the best."""
+    return min((starts + 1) // 2, int(shared.max()))

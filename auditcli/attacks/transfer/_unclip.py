@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import signature
+from logging import CRITICAL
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +19,8 @@ from auditcli.errors import AttackError
 if TYPE_CHECKING:
     from torch import Tensor
 
-_LIBRARIES = frozenset({"diffusers", "transformers", "unclip", "deprecated.unclip"})
-"""Where the classes come from that a folder of diffusers may name; `unclip` are those of its UnCLIP pipelines."""
-_MODEL = "model_index.json"
+_UNUSED = frozenset({"image_encoder", "feature_extractor"})
+"""They turn images into the embeddings, which are there already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,7 @@ class Decoder:
         Returns:
             (n, c, h, w) in [0, 1].
         """
-        with torch.no_grad():
-            drawn = self.pipeline(image_embeddings=embeddings, generator=rng, output_type="np").images
+        drawn = self.pipeline(image_embeddings=embeddings, generator=rng, output_type="np").images
         pictures = torch.from_numpy(drawn).permute(0, 3, 1, 2).to(embeddings.device)
         channels, *size = shape
         if channels == 1:
@@ -55,6 +56,9 @@ class Decoder:
 
 def decoder(folder: str, features: int, device: torch.device) -> Decoder:
     """The decoder in a folder of diffusers; nothing is downloaded, and nothing is unpickled.
+
+    Every part is loaded by the class that the pipeline itself asks for, whatever the folder says: a folder may name
+    classes of any library, which diffusers would import.
 
     Args:
         folder: What `UnCLIPImageVariationPipeline.save_pretrained` wrote, with safetensors.
@@ -66,34 +70,24 @@ def decoder(folder: str, features: int, device: torch.device) -> Decoder:
             have another length.
     """
     path = Path(folder)
-    _require_known_classes(path)
     try:
-        from diffusers import UnCLIPImageVariationPipeline
-        from diffusers.utils import logging
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from diffusers import UnCLIPImageVariationPipeline
+            from diffusers.utils import logging as theirs
+            from transformers.utils import logging as underneath
     except ImportError as error:
         raise AttackError(
             "transfer: the setting unclip needs diffusers, which is not installed",
             hint="pip install 'privaudit[unclip]'",
         ) from error
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            pipeline = UnCLIPImageVariationPipeline.from_pretrained(path, local_files_only=True, use_safetensors=True)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise AttackError(
-            f"transfer: {path.name} holds no UnCLIP decoder that diffusers can load: {first}", hint=_HINT
-        ) from error
-    finally:
-        logging.set_verbosity(verbosity)
-    pipeline.set_progress_bar_config(disable=True)
-    found = Decoder(pipeline.to(device))
+    if not path.is_dir():
+        raise AttackError(f"transfer: there is no folder {path.name} with an UnCLIP decoder", hint=_HINT)
+    with _muted(theirs, underneath):
+        found = Decoder(_assembled(UnCLIPImageVariationPipeline, path).to(device))
     if found.features != features:
         raise AttackError(
-            f"transfer: the decoder in {path.name} draws embeddings of {found.features} numbers; the head reads {features}",
+            f"transfer: the decoder in {path.name} draws {found.features} features; the head reads {features}",
             hint="it must be the decoder of the backbone's own embeddings; leave unclip out for the deep image prior",
         )
     return found
@@ -102,21 +96,38 @@ def decoder(folder: str, features: int, device: torch.device) -> Decoder:
 _HINT = "UnCLIPImageVariationPipeline.from_pretrained(...).save_pretrained(F, safe_serialization=True)"
 
 
-def _require_known_classes(path: Path) -> None:
-    """A folder may name classes of any library, which diffusers would import."""
-    try:
-        parts = json.loads((path / _MODEL).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AttackError(
-            f"transfer: {path.name} has no {_MODEL}; a folder of diffusers was expected", hint=_HINT
-        ) from error
-    named = parts.get("_class_name") if isinstance(parts, dict) else None
-    if named != "UnCLIPImageVariationPipeline":
-        raise AttackError(
-            f"transfer: {path.name} holds {str(named)[:60]}; UnCLIPImageVariationPipeline was expected", hint=_HINT
-        )
-    for name, part in parts.items():
-        if not name.startswith("_") and not (isinstance(part, list) and part and part[0] in _LIBRARIES):
+def _assembled(kind: Any, path: Path) -> Any:
+    parts: dict[str, Any] = {}
+    for name, parameter in signature(kind).parameters.items():
+        if name in _UNUSED:
+            continue
+        models = {"use_safetensors": True} if issubclass(parameter.annotation, torch.nn.Module) else {}
+        try:
+            parts[name] = parameter.annotation.from_pretrained(path / name, local_files_only=True, **models)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, ImportError) as error:
+            first = (str(error).splitlines() or [type(error).__name__])[0][:120]
             raise AttackError(
-                f"transfer: {path.name} names {str(part)[:60]} as its {name[:40]}, which is not loaded", hint=_HINT
-            )
+                f"transfer: {path.name} holds no {name} of an UnCLIP decoder that can be loaded: {first}", hint=_HINT
+            ) from error
+    # Where embeddings are given, the encoder is asked for the type of its numbers and for nothing else.
+    pipeline = kind(**parts, image_encoder=parts["text_proj"], feature_extractor=None)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@contextmanager
+def _muted(*logs: Any) -> Iterator[None]:
+    """Without the logs, warnings and bars of libraries; diffusers keeps this pipeline, but no longer works on it."""
+    before = [(log, log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs]
+    for log in logs:
+        log.set_verbosity(CRITICAL)
+        log.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for log, verbosity, bar in before:
+            log.set_verbosity(verbosity)
+            if bar:
+                log.enable_progress_bar()
