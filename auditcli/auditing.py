@@ -17,7 +17,7 @@ from auditcli.attacks import Attack, all_attacks
 from auditcli.comparability import blind, vet
 from auditcli.effort import EFFORTS, ProfileName
 from auditcli.errors import SampleError, UsageError
-from auditcli.families import Options, build
+from auditcli.families import Options, build, seated
 from auditcli.hypotheses import resolve
 from auditcli.images import read_sample, require_disjoint
 from auditcli.investigation import Case, Docket, findings, investigate
@@ -53,6 +53,7 @@ def load(
     arch: str = "",
     arch_arguments: Mapping[str, Any] | None = None,
     base: str | Path | None = None,
+    backbone: str | Path | None = None,
 ) -> Target:
     """Load, identify and build a model, without running anybody's code.
 
@@ -67,6 +68,7 @@ def load(
         arch_arguments: Keyword arguments of that callable.
         base: The public model that this one was fine-tuned from, read with the same options: attacks and signals that
             read the first layer then read the difference.
+        backbone: Where the file holds a head alone, the model whose features it reads: a path or a hub id, as above.
 
     Returns:
         `target(images)` maps float images (n, c, h, w) in [0, 1] to logits; `target.profile` says what it is.
@@ -82,7 +84,7 @@ def load(
         arch=arch,
         arch_arguments=arch_arguments or {},
     )
-    return _open(path, options, devices.resolve(device), base=base)[2]
+    return _open(path, options, devices.resolve(device), base=base, backbone=backbone)[2]
 
 
 def audit(
@@ -102,6 +104,7 @@ def audit(
     arch: str = "",
     arch_arguments: Mapping[str, Any] | None = None,
     base: str | Path | None = None,
+    backbone: str | Path | None = None,
     names: bool = False,
     reconstructions: Shown = "blurred",
     include_images: bool = False,
@@ -130,6 +133,7 @@ def audit(
         arch: As for `load`.
         arch_arguments: The same.
         base: The same.
+        backbone: The same.
         names: Show the file names of the auditor's images in the report, and not ids.
         reconstructions: Show them `sharp`, `blurred` or not at all (`none`).
         include_images: Show the auditor's images in the report.
@@ -162,7 +166,9 @@ def audit(
         arch_arguments=arch_arguments or {},
     )
     samples = [None if sample is None else Path(sample) for sample in (reference, controls)]
-    checkpoint, described, target = _open(path, options, where, *samples, seconds=_RESOLVING * budget, base=base)
+    checkpoint, described, target = _open(
+        path, options, where, *samples, seconds=_RESOLVING * budget, base=base, backbone=backbone
+    )
     members, holdout = _sample(samples[0], "member", target.profile), _sample(samples[1], "control", target.profile)
     aliases = naming.aliases_of(members, holdout)
     members, holdout, compared = _compared(members, holdout, target, seed=seed)
@@ -222,15 +228,30 @@ def _open(
     *samples: Path | None,
     seconds: float = 0.0,
     base: str | Path | None = None,
+    backbone: str | Path | None = None,
 ) -> tuple[Checkpoint, Profile, Target]:
     """Load, identify (for so many seconds with members and controls, where there are some) and build; then its base."""
     checkpoint = read_checkpoint(path)
-    profile, options = resolve(checkpoint, options, *samples, seconds=seconds)
-    target = build(checkpoint, profile, options, device)
+    target, options = _made(checkpoint, options, device, *samples, seconds=seconds, backbone=backbone)
     if base is not None:
         start = read_checkpoint(base)
-        target = based(target, build(start, resolve(start, options)[0], options, device), start)
+        target = based(target, _made(start, options, device, backbone=backbone)[0], start)
     return checkpoint, target.profile, target
+
+
+def _made(
+    checkpoint: Checkpoint,
+    options: Options,
+    device: torch.device,
+    *samples: Path | None,
+    seconds: float = 0.0,
+    backbone: str | Path | None = None,
+) -> tuple[Target, Options]:
+    """The target of a file, above its backbone where that is another one; and the options with what images settled."""
+    if backbone is not None:
+        return seated(checkpoint, read_checkpoint(backbone), options, device), options
+    profile, options = resolve(checkpoint, options, *samples, seconds=seconds)
+    return build(checkpoint, profile, options, device), options
 
 
 def _chosen(names: Sequence[str]) -> tuple[Attack, ...]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from auditcli.families import Options, build
+from auditcli.families import Options, build, seated
 from auditcli.hypotheses import resolve
 from auditcli.loading import load, stored_types
 from auditcli.report import schema
@@ -27,6 +27,7 @@ def inspect(
     assume: Mapping[str, str] | None = None,
     arch: str = "",
     arch_arguments: Mapping[str, Any] | None = None,
+    backbone: str | Path | None = None,
     reference: Path | None = None,
     controls: Path | None = None,
     tensors: bool = False,
@@ -41,6 +42,7 @@ def inspect(
         assume: What else the model does not say.
         arch: `module:callable` of the user's own code that builds the network; empty runs none.
         arch_arguments: Keyword arguments of that callable.
+        backbone: Where the file holds a head alone, the model whose features it reads.
         reference: Images it was trained on, which decide what its file leaves open where they can.
         controls: Images of the same kind that it never saw, likewise; they are preferred.
         tensors: List the tensors of the file too.
@@ -61,8 +63,11 @@ def inspect(
     )
     # A single image is run: several threads cost seconds where another process wants the cores, and save little.
     with one_thread():
-        profile, options = resolve(checkpoint, options, reference=reference, controls=controls)
-        target = build(checkpoint, profile, options)
+        if backbone is not None:
+            target = seated(checkpoint, load(backbone), options)
+        else:
+            profile, options = resolve(checkpoint, options, reference=reference, controls=controls)
+            target = build(checkpoint, profile, options)
     model = describe(checkpoint, target.profile)
     return model.model_copy(update={"tensors": tuple(_tensors(checkpoint, target.profile))}) if tensors else model
 

@@ -122,6 +122,10 @@ Base = Annotated[
     str | None,
     _option("--base", metavar="MODEL", help="The public model it was fine-tuned from; a path or hf://owner/name."),
 ]
+Backbone = Annotated[
+    str | None,
+    _option("--backbone", metavar="MODEL", help="Where MODEL is a head alone: the classifier whose features it reads."),
+]
 Output = Annotated[Path, _option("--output", "-o", metavar="DIR", help="Folder of the report.")]
 Views = Annotated[
     list[View] | None,

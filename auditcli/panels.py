@@ -7,7 +7,7 @@ from typing import Final
 _PANELS: Final = {
     "Images": ("images", "near", "noise", "reference", "controls", "members"),
     "Effort": ("budget", "profile", "attack", "device", "seed", "shadows", "shadow_cache", "tests"),
-    "Model": ("mean", "std", "input_shape", "assume", "arch", "arch_arg", "base", "labels", "label"),
+    "Model": ("mean", "std", "input_shape", "assume", "arch", "arch_arg", "base", "backbone", "labels", "label"),
     "Report": (
         "output",
         "format",

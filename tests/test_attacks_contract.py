@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_targets import binarised_target, cnn_target, convolution_target, dense_stack, dense_target, generator
+from tiny_targets import (
+    binarised_target,
+    cnn_target,
+    convolution_target,
+    dense_stack,
+    dense_target,
+    generator,
+    headed_target,
+)
 
 import auditcli
 from auditcli.attacks import all_attacks, run
@@ -26,6 +34,7 @@ TARGETS = {
     "batch norm": cnn_target(),
     "convolution": convolution_target(),
     "signs": binarised_target(12, 3),
+    "head": headed_target(dense_stack(144, 16, 3, seed=3)),
 }
 PAIRS = [
     pytest.param(attack, target, id=f"{attack.name}, {name}")

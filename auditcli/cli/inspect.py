@@ -8,7 +8,19 @@ import typer
 
 from auditcli import arguments, policy, terminal
 from auditcli.errors import OpenQuestion
-from auditcli.options import Arch, ArchArguments, Assume, Controls, Mean, ModelPath, Reference, Shape, Std, Verbose
+from auditcli.options import (
+    Arch,
+    ArchArguments,
+    Assume,
+    Backbone,
+    Controls,
+    Mean,
+    ModelPath,
+    Reference,
+    Shape,
+    Std,
+    Verbose,
+)
 
 
 def inspect(
@@ -22,6 +34,7 @@ def inspect(
     assume: Assume = None,
     arch: Arch = "",
     arch_arg: ArchArguments = None,
+    backbone: Backbone = None,
     verbose: Verbose = False,
 ) -> int:
     """Say what a model is, how that is known, and what was assumed; no attack."""
@@ -36,6 +49,7 @@ def inspect(
             assume=arguments.assumptions(assume or ()),
             arch=arch,
             arch_arguments=arguments.keywords(arch_arg or ()),
+            backbone=backbone,
             reference=reference,
             controls=controls,
             tensors=verbose,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.overrides import enable_reentrant_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from auditcli.families._chain import TOLERANCE, disagreement, last_chains
@@ -72,7 +73,8 @@ class _Reader(TorchDispatchMode):
             operands = [tensor for tensor in tensors_in(args) if tensor.ndim == 2]
             if len(operands) > 1 and self._is_weight(operands[-1]):
                 # An activation may write over it before the network returns.
-                self.read.append(operands[-2].clone())
+                with enable_reentrant_dispatch():  # or no derivative would reach what was read
+                    self.read.append(operands[-2].clone())
         return func(*args, **(kwargs or {}))
 
     def _is_weight(self, tensor: Tensor) -> bool:
