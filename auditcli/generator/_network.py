@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from auditcli.generator._conditions import Conditions
 
 LATENT = 16
-WIDTH = 16
+WIDTH = 32
 DROPOUT = 0.3
 _GROUPS = 4
+_START = 0.1
+"""Share of its usual size at which the last layer starts, so that the first images are near grey."""
 _SLOPE = 0.2
 
 
@@ -36,15 +38,17 @@ class Generator(nn.Module):
         self.latent, self.dropout = latent, dropout
         self.sizes, self.meeting = _sizes((image[0], image[1]), classes)
         last = len(self.sizes) - 1
-        self.widths = [_GROUPS * -(-width * 2 ** min(2, max(0, last - 1 - i)) // _GROUPS) for i in range(last + 1)]
+        self.widths = [_GROUPS * -(-width * 2 ** min(2, last - 1 - i) // _GROUPS) for i in range(last)]
         reads = [wide + (i == self.meeting) for i, wide in enumerate(self.widths)]  # a matrix is one channel more
         height, across = self.sizes[0]
         self.seed = nn.Linear(latent + classes, self.widths[0] * height * across)
-        self.blocks = nn.ModuleList(
-            nn.Conv2d(into, out, 3, padding=1) for into, out in zip(reads, self.widths[1:], strict=False)
-        )
         self.norms = nn.ModuleList(nn.GroupNorm(_GROUPS, wide) for wide in self.widths)
-        self.pixels = nn.Conv2d(reads[-1], channels, 3, padding=1)
+        self.growths = nn.ModuleList(
+            _growth(into, out, small, large)
+            for into, out, small, large in zip(
+                reads, [*self.widths[1:], channels], self.sizes, self.sizes[1:], strict=False
+            )
+        )
         self.register_buffer("centre", torch.zeros(1, channels, 1, 1))
 
     def forward(self, noise: Tensor, conditions: Conditions, rng: torch.Generator) -> Tensor:
@@ -55,23 +59,18 @@ class Generator(nn.Module):
             conditions: What each image is to be.
             rng: Of the dropout, which is part of the noise and is never switched off.
         """
-        height, width = self.sizes[0]
-        maps = self.seed(torch.cat([noise, conditions.vectors], dim=1)).view(len(noise), self.widths[0], height, width)
-        maps = self._finished(maps, 0, conditions, rng)
-        for index, block in enumerate(self.blocks, start=1):
-            grown = functional.interpolate(maps, size=self.sizes[index], mode="nearest")
-            maps = self._finished(block(grown), index, conditions, rng)
-        image: Tensor = self.pixels(maps) + self.centre
-        return image
+        maps = self.seed(torch.cat([noise, conditions.vectors], dim=1)).view(len(noise), self.widths[0], *self.sizes[0])
+        for index, (norm, growth) in enumerate(zip(self.norms, self.growths, strict=True)):
+            maps = self._thinned(functional.leaky_relu(norm(maps), _SLOPE), rng)
+            if index == self.meeting:
+                maps = torch.cat([maps, conditions.matrices(self.sizes[index])], dim=1)
+            height, width = self.sizes[index + 1]
+            maps = growth(maps)[..., :height, :width]
+        return maps + self.centre
 
-    def _finished(self, maps: Tensor, index: int, conditions: Conditions, rng: torch.Generator) -> Tensor:
-        """Normalised, bent and thinned out; the map of N x N gets the matrices beside it."""
-        maps = functional.leaky_relu(self.norms[index](maps), _SLOPE)
+    def _thinned(self, maps: Tensor, rng: torch.Generator) -> Tensor:
         kept = torch.rand(*maps.shape[:2], 1, 1, generator=rng) >= self.dropout
-        maps = maps * kept.to(maps.device) / max(1e-6, 1 - self.dropout)
-        if index == self.meeting:
-            maps = torch.cat([maps, conditions.matrices(self.sizes[index])], dim=1)
-        return maps
+        return maps * (kept.to(maps.device) / (1 - self.dropout))
 
 
 def build(
@@ -100,7 +99,7 @@ def build(
 
     Reference:
         Suhail and Sethi, arXiv:2502.00760, give the conditioning and the heavy dropout, not the layers. These are ours:
-        nearest-neighbour growth with 3 x 3 convolutions (no checkerboards), group norm, channels dropped whole.
+        transposed convolutions that double a map, group norm, channels dropped whole.
     """
     with torch.device("meta"):  # there torch's own initialisation draws nothing
         net = Generator(shape, classes, latent=latent, width=width, dropout=dropout)
@@ -110,7 +109,8 @@ def build(
             nn.init.kaiming_normal_(parameter, a=_SLOPE, generator=rng)
         else:
             nn.init.constant_(parameter, float(name.startswith("norms.") and name.endswith(".weight")))
-    nn.init.normal_(net.pixels.weight, std=0.02, generator=rng)
+    with torch.no_grad():
+        next(net.growths[-1].parameters()).mul_(_START)
     net.centre.copy_(torch.tensor(tuple(centre)).view(1, -1, 1, 1))
     return net
 
@@ -136,13 +136,18 @@ def _sizes(image: tuple[int, int], classes: int) -> tuple[list[tuple[int, int]],
     after = [image]
     while (half := _half(after[0]))[0] > met[0] and half[1] > met[1]:
         after.insert(0, half)
-    if after[0] == met:
-        after = after[1:]
     before = [_half(met)]
     while max(before[0]) > 7:
         before.insert(0, _half(before[0]))
     before = [] if before == [met] else before
     return [*before, met, *after], len(before)
+
+
+def _growth(into: int, out: int, small: tuple[int, int], large: tuple[int, int]) -> nn.Module:
+    """From one map to the next: to twice its size (a row and a column too many are cut), or to any other."""
+    if _half(large) == small:
+        return nn.ConvTranspose2d(into, out, 4, stride=2, padding=1)
+    return nn.Sequential(nn.Upsample(large), nn.Conv2d(into, out, 3, padding=1))
 
 
 def _half(size: tuple[int, int]) -> tuple[int, int]:
