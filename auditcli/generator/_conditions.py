@@ -32,7 +32,7 @@ class Conditions:
     """(n,) int64, the argmax of each row."""
 
     @classmethod
-    def draw(cls, n: int, classes: int, rng: torch.Generator, *, spread: float = SPREAD) -> Conditions:
+    def draw(cls, n: int, classes: int, rng: torch.Generator, *, spread: float = SPREAD, first: int = 0) -> Conditions:
         """Conditions for n images, balanced over the classes in turn: 0, 1, ..., 0, 1, ...
 
         Args:
@@ -40,8 +40,9 @@ class Conditions:
             classes: N, at least 2.
             rng: Of the Gaussian.
             spread: Its standard deviation; the larger, the more certain the target is asked to be.
+            first: Of how many images the turns went on before, so that batches smaller than N miss no class.
         """
-        return cls.of(torch.arange(n) % classes, classes, rng, spread=spread)
+        return cls.of(torch.arange(first, first + n) % classes, classes, rng, spread=spread)
 
     @classmethod
     def of(

@@ -17,6 +17,7 @@ from auditcli.generator.reading import read
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from auditcli.generator.reading import Reading
     from auditcli.types import Target
 
 
@@ -43,6 +44,8 @@ class Batch:
     """(n, c, h, w) in [0, 1], detached."""
     conditions: Conditions
     """What they were asked to be."""
+    agreed: Tensor
+    """(n,) bool: whether the target puts an image into the class it was conditioned on."""
     losses: Mapping[str, Tensor]
     """Each term before its weight, averaged over the batch, by the names of `Weights`; detached."""
     objective: Tensor
@@ -105,15 +108,17 @@ def invert(
     for number in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = rate * 0.5 * (1 + cos(pi * number / steps))
-        conditions = Conditions.draw(batch, profile.classes, rng, spread=spread).to(device)
+        conditions = Conditions.draw(batch, profile.classes, rng, spread=spread, first=number * batch).to(device)
         images = net(torch.randn(batch, latent, generator=rng).to(device), conditions, rng)
-        terms = _terms(target, images, conditions, weights, rng, radius=radius, all_layers=all_layers)
+        seen = read(target, images)
+        terms = _terms(target, images, seen, conditions, weights, rng, radius=radius, all_layers=all_layers)
         objective = sum(
             (getattr(weights, name) * value for name, value in terms.items()), torch.zeros((), device=device)
         )
         yield Batch(
             images.detach().clamp(0, 1),
             conditions,
+            seen.log_probabilities.argmax(dim=1) == conditions.labels,
             {name: value.detach() for name, value in terms.items()},
             objective.detach(),
             net,
@@ -127,6 +132,7 @@ def invert(
 def _terms(
     target: Target,
     images: Tensor,
+    seen: Reading,
     conditions: Conditions,
     weights: Weights,
     rng: torch.Generator,
@@ -138,7 +144,6 @@ def _terms(
     wanted = {name for name, weight in asdict(weights).items() if weight}
     found: dict[str, Tensor] = {}
     labels, vectors = conditions.labels, conditions.vectors
-    seen = read(target, images)
     log_q = seen.log_probabilities
     if "kl" in wanted:
         found["kl"] = losses.kl(log_q, vectors).mean()

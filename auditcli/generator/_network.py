@@ -66,7 +66,8 @@ class Generator(nn.Module):
                 maps = torch.cat([maps, conditions.matrices(self.sizes[index])], dim=1)
             height, width = self.sizes[index + 1]
             maps = growth(maps)[..., :height, :width]
-        return maps + self.centre
+        images: Tensor = maps + self.centre
+        return images
 
     def _thinned(self, maps: Tensor, rng: torch.Generator) -> Tensor:
         kept = torch.rand(*maps.shape[:2], 1, 1, generator=rng) >= self.dropout
@@ -106,7 +107,7 @@ def build(
     net.to_empty(device="cpu")
     for name, parameter in net.named_parameters():
         if parameter.ndim > 1:
-            nn.init.kaiming_normal_(parameter, a=_SLOPE, generator=rng)
+            nn.init.kaiming_normal_(parameter, a=_SLOPE, mode="fan_out", generator=rng)
         else:
             nn.init.constant_(parameter, float(name.startswith("norms.") and name.endswith(".weight")))
     with torch.no_grad():
