@@ -38,12 +38,14 @@ MAY_IMPORT = {
     "plugins": set(),
     "threads": set(),
     "weights": {"weights", "types"},
+    "generator": {"generator", "types", "errors"},
     **{
         stage: {
             *(stage, *BASE),
             *({"plugins"} if stage in PLUGGED else ()),
             *({"weights"} if stage in WEIGHED else ()),
             *({"threads"} if stage in THREADED else ()),
+            *({"generator"} if stage == "attacks" else ()),
             *({"rules"} if stage == "scoring" else ()),
         }
         for stage in STAGES
