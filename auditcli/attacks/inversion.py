@@ -31,7 +31,7 @@ def inversion(
     orthogonality: float = 1.0,
     kl_perturbed: float = 1.0,
     ce_perturbed: float = 1.0,
-    variation: float = 1.0,
+    variation: float = 5.0,
     pixel: float = 10.0,
     gradient: float = 0.1,
     all_layers: bool = False,

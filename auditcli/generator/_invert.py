@@ -31,7 +31,7 @@ class Weights:
     orthogonality: float = 1.0
     kl_perturbed: float = 1.0
     cross_entropy_perturbed: float = 1.0
-    variation: float = 1.0
+    variation: float = 5.0
     out_of_range: float = 10.0
     gradient: float = 0.1
 
