@@ -37,11 +37,11 @@ def inversion(
     all_layers: bool = False,
     radius: float = 0.1,
     rate: float = 0.01,
-    batch: int = 40,
+    batch: int = 20,
     spread: float = 3.0,
     latent: int = 16,
-    width: int = 32,
-    dropout: float = 0.3,
+    width: int = 16,
+    dropout: float = 0.2,
 ) -> Iterator[Step]:
     """Trains a generator to make images that the model is sure of, and that differ.
 

@@ -59,7 +59,7 @@ def invert(
     steps: int,
     rng: torch.Generator,
     *,
-    batch: int = 40,
+    batch: int = 20,
     weights: Weights | None = None,
     rate: float = 0.01,
     spread: float = SPREAD,
