@@ -127,7 +127,8 @@ def _brief(row: dict[str, Any]) -> str:
     near, far = row["members"], row["controls"]
     return (
         f"mean {near['mean']:.3f} / {far['mean']:.3f}, best {near['best']:.3f} / {far['best']:.3f}, "
-        f"p {row['p_value']:.3f}, agreement {row['agreement']}, diversity {row['diversity']:.2f}, {row['seconds']:.0f} s"
+        f"p {row['p_value']:.3f}, agreement {row['agreement']}, diversity {row['diversity']:.2f}, "
+        f"{row['seconds']:.0f} s"
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from auditcli.errors import UsageError
 from auditcli.generator import losses
 from auditcli.generator._conditions import SPREAD, Conditions
 from auditcli.generator._network import DROPOUT, LATENT, WIDTH, Generator, build
@@ -89,9 +90,16 @@ def invert(
     Yields:
         Each batch, before the step it leads to.
 
+    Raises:
+        UsageError: a number is out of its range.
+
     Reference:
         Suhail and Sethi, arXiv:2502.00760, equations 8 to 11; see docs/attacks/inversion.md for where we differ.
     """
+    if batch < 1 or rate <= 0:
+        raise UsageError(
+            f"a batch of {batch} at rate {rate} trains nothing", hint="a batch is at least 1, a rate above 0"
+        )
     weights = weights or Weights()
     profile = target.profile
     device = next(target.module.parameters(), torch.empty(0)).device
