@@ -6,7 +6,7 @@ from typing import Final
 
 _PANELS: Final = {
     "Images": ("reference", "controls", "members"),
-    "Effort": ("budget", "profile", "attack", "device", "seed", "shadows", "shadow_cache", "tests"),
+    "Effort": ("budget", "profile", "attack", "set_", "device", "seed", "shadows", "shadow_cache", "tests"),
     "Model": ("mean", "std", "input_shape", "assume", "arch", "arch_arg", "labels"),
     "Report": (
         "output",

@@ -7,7 +7,7 @@ from itertools import islice
 
 import pytest
 import torch
-from tiny_targets import cnn_target, dense_stack, dense_target, generator
+from tiny_targets import cnn_target, dense_stack, dense_target, generator, vit_target
 
 from auditcli.attacks import all_attacks, run
 from auditcli.outcomes import attempt
@@ -19,6 +19,8 @@ TARGETS = {
     "one logit": dense_target(dense_stack(64, 24, 1, activation="tanh", seed=1)),
     "no bias": dense_target(dense_stack(64, 24, 3, seed=2, bias=False)),
     "batch norm": cnn_target(),
+    "batch norm, one logit": cnn_target(outputs=1),
+    "attention": vit_target(),
 }
 PAIRS = [
     pytest.param(attack, target, id=f"{attack.name}, {name}")

@@ -96,10 +96,11 @@ def test_every_page_of_a_plugin_has_its_plugin():
         assert {page.stem for page in (DOCS / kind).glob("*.md")} == {plugin.name for plugin in plugins}
 
 
-def test_the_settings_of_kkt_are_its_own():
-    kkt = next(attack for attack in all_attacks() if attack.name == "kkt")
-    stated = {name: float(row[0]) for name, row in table(DOCS / "attacks" / "kkt.md", "setting", "default").items()}
-    assert stated == dict(kkt.settings)
+@pytest.mark.parametrize("name", ["kkt", "inversion"])
+def test_the_settings_of_an_attack_are_its_own(name):
+    attack = next(attack for attack in all_attacks() if attack.name == name)
+    page = table(DOCS / "attacks" / f"{name}.md", "setting", "default")
+    assert {setting: json.loads(row[0]) for setting, row in page.items()} == dict(attack.settings)
 
 
 # ---- command lines --------------------------------------------------------------------------------------------------

@@ -31,17 +31,17 @@ def inversion(
     orthogonality: float = 1.0,
     kl_perturbed: float = 1.0,
     ce_perturbed: float = 1.0,
-    variation: float = 1.0,
+    variation: float = 5.0,
     pixel: float = 10.0,
     gradient: float = 0.1,
     all_layers: bool = False,
     radius: float = 0.1,
     rate: float = 0.01,
-    batch: int = 40,
+    batch: int = 20,
     spread: float = 3.0,
     latent: int = 16,
-    width: int = 32,
-    dropout: float = 0.3,
+    width: int = 16,
+    dropout: float = 0.2,
 ) -> Iterator[Step]:
     """Trains a generator to make images that the model is sure of, and that differ.
 

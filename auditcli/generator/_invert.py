@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from auditcli.errors import UsageError
 from auditcli.generator import losses
 from auditcli.generator._conditions import SPREAD, Conditions
 from auditcli.generator._network import DROPOUT, LATENT, WIDTH, Generator, build
@@ -31,7 +32,7 @@ class Weights:
     orthogonality: float = 1.0
     kl_perturbed: float = 1.0
     cross_entropy_perturbed: float = 1.0
-    variation: float = 1.0
+    variation: float = 5.0
     out_of_range: float = 10.0
     gradient: float = 0.1
 
@@ -59,7 +60,7 @@ def invert(
     steps: int,
     rng: torch.Generator,
     *,
-    batch: int = 40,
+    batch: int = 20,
     weights: Weights | None = None,
     rate: float = 0.01,
     spread: float = SPREAD,
@@ -89,9 +90,16 @@ def invert(
     Yields:
         Each batch, before the step it leads to.
 
+    Raises:
+        UsageError: a number is out of its range.
+
     Reference:
         Suhail and Sethi, arXiv:2502.00760, equations 8 to 11; see docs/attacks/inversion.md for where we differ.
     """
+    if batch < 1 or rate <= 0:
+        raise UsageError(
+            f"a batch of {batch} at rate {rate} trains nothing", hint="a batch is at least 1, a rate above 0"
+        )
     weights = weights or Weights()
     profile = target.profile
     device = next(target.module.parameters(), torch.empty(0)).device

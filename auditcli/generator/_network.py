@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from auditcli.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
     from auditcli.generator._conditions import Conditions
 
 LATENT = 16
-WIDTH = 32
-DROPOUT = 0.3
+WIDTH = 16
+DROPOUT = 0.2
 _GROUPS = 4
 _START = 0.1
 """Share of its usual size at which the last layer starts, so that the first images are near grey."""
@@ -45,10 +47,9 @@ class Generator(nn.Module):
         self.norms = nn.ModuleList(nn.GroupNorm(_GROUPS, wide) for wide in self.widths)
         self.growths = nn.ModuleList(
             _growth(into, out, small, large)
-            for into, out, small, large in zip(
-                reads, [*self.widths[1:], channels], self.sizes, self.sizes[1:], strict=False
-            )
+            for into, out, small, large in zip(reads, self.widths[1:], self.sizes, self.sizes[1:], strict=False)
         )
+        self.growths.append(_smooth_growth(reads[-1], channels, self.sizes[-1]))
         self.register_buffer("centre", torch.zeros(1, channels, 1, 1))
 
     def forward(self, noise: Tensor, conditions: Conditions, rng: torch.Generator) -> Tensor:
@@ -98,10 +99,23 @@ def build(
         dropout: Share of channels dropped from every map, in [0, 1).
         centre: Pixel value the images start around, one a channel or one for all: a model's normalisation mean.
 
+    Raises:
+        UsageError: a number is out of its range.
+
     Reference:
         Suhail and Sethi, arXiv:2502.00760, give the conditioning and the heavy dropout, not the layers. These are ours:
-        transposed convolutions that double a map, group norm, channels dropped whole.
+        transposed convolutions that double a map, a bilinear last growth, group norm, channels dropped whole.
     """
+    for name, value, usable in (
+        ("latent", latent, latent >= 1),
+        ("width", width, width >= 1),
+        ("dropout", dropout, 0 <= dropout < 1),
+    ):
+        if not usable:
+            raise UsageError(
+                f"a generator cannot have {name} {value}",
+                hint="latent and width are at least 1, dropout is at least 0 and below 1",
+            )
     with torch.device("meta"):  # there torch's own initialisation draws nothing
         net = Generator(shape, classes, latent=latent, width=width, dropout=dropout)
     net.to_empty(device="cpu")
@@ -148,7 +162,12 @@ def _growth(into: int, out: int, small: tuple[int, int], large: tuple[int, int])
     """From one map to the next: to twice its size (a row and a column too many are cut), or to any other."""
     if _half(large) == small:
         return nn.ConvTranspose2d(into, out, 4, stride=2, padding=1)
-    return nn.Sequential(nn.Upsample(large), nn.Conv2d(into, out, 3, padding=1))
+    return _smooth_growth(into, out, large)
+
+
+def _smooth_growth(into: int, out: int, large: tuple[int, int]) -> nn.Module:
+    """To any size without the checkerboard of a transposed convolution."""
+    return nn.Sequential(nn.Upsample(large, mode="bilinear"), nn.Conv2d(into, out, 3, padding=1))
 
 
 def _half(size: tuple[int, int]) -> tuple[int, int]:
