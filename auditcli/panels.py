@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 _PANELS: Final = {
-    "Images": ("reference", "controls", "members"),
+    "Images": ("reference", "controls", "members", "images"),
     "Effort": ("budget", "profile", "attack", "set_", "device", "seed", "shadows", "shadow_cache", "tests"),
     "Model": ("mean", "std", "input_shape", "assume", "arch", "arch_arg", "labels"),
     "Report": (
@@ -29,7 +29,7 @@ _PANELS: Final = {
 _BY_NAME: Final = {name: panel for panel, names in _PANELS.items() for name in names}
 
 COMMANDS: Final = {
-    **dict.fromkeys(("scan", "demo", "inspect", "describe", "plan"), "Audit"),
+    **dict.fromkeys(("scan", "demo", "inspect", "describe", "explain", "plan"), "Audit"),
     **dict.fromkeys(("render", "card", "verify", "compare", "names"), "Report"),
     **dict.fromkeys(("attacks", "schema", "config"), "About"),
 }

@@ -14,7 +14,21 @@ import typer
 from typer.main import get_command
 
 from auditcli import panels, policy, terminal
-from auditcli.cli import attacks, card, compare, config, describe, inspect, names, plan, render, scan, schema, verify
+from auditcli.cli import (
+    attacks,
+    card,
+    compare,
+    config,
+    describe,
+    explain,
+    inspect,
+    names,
+    plan,
+    render,
+    scan,
+    schema,
+    verify,
+)
 from auditcli.configured import Configured, configured
 from auditcli.errors import AuditError
 from auditcli.shorthand import DefaultToScan
@@ -24,6 +38,7 @@ COMMANDS: tuple[Callable[..., int], ...] = (
     scan.demo,
     inspect.inspect,
     describe.describe,
+    explain.explain,
     plan.plan,
     render.render,
     names.names,
