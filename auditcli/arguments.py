@@ -1,4 +1,6 @@
-"""Turns what was typed into values: `seconds`, `shape`, `numbers`, `assumptions`, `keywords`, `images`, `recorded`.
+"""Turns what was typed into values.
+
+Public names: `seconds`, `shape`, `numbers`, `assumptions`, `keywords`, `settings`, `images`, `recorded`.
 
 All are pure, and raise a `UsageError` that names the option and shows how it is written.
 """
@@ -92,6 +94,21 @@ def keywords(texts: Iterable[str]) -> dict[str, Any]:
         except (ValueError, RecursionError):
             pairs[key] = value
     return pairs
+
+
+def settings(texts: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The values of `attack.setting=value` by attack and setting, each once; what they mean, the attack says."""
+    given: dict[str, dict[str, str]] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        attack, dot, setting = name.partition(".")
+        if not (attack and dot and setting and equals and value):
+            raise UsageError(f"--set {text!r} is not attack.setting=value", hint="--set inversion.kl=0")
+        if given.setdefault(attack, {}).setdefault(setting, value) != value:
+            raise UsageError(
+                f"--set gives {name} twice: {given[attack][setting]} and {value}", hint=f"--set {name}={value}"
+            )
+    return given
 
 
 def images(text: str | None, option: str) -> int | Path:

@@ -159,6 +159,7 @@ def _attack(outcome: AttackOutcome, controls: Sample | None) -> schema.Attack:
         candidates=found.candidates.shape[1] if found else 0,
         stopped_by=found.stopped_by.value if found else "",
         objective=found.objective if found else (),
+        figures=dict(found.figures) if found else {},
         trace=tuple(schema.TracePoint(step=step, objective=value) for step, value in found.trace) if found else (),
         ssim=None if outcome.members is None else _ssim(outcome.members, outcome.controls),
     )

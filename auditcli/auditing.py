@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -95,6 +96,7 @@ def audit(
     budget: float = 600.0,
     profile: ProfileName = "standard",
     attacks: Sequence[str] = (),
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
     device: str = "auto",
     seed: int = 0,
     mean: tuple[float, ...] | None = None,
@@ -124,6 +126,7 @@ def audit(
         budget: Ceiling for the whole audit, in seconds.
         profile: `quick`, `standard` or `deep`: steps, restarts and candidates of the attacks.
         attacks: Names of attacks to run; unless given, all whose needs are met but those that run on request alone.
+        settings: Of these attacks, where they are not to be the defaults, e.g. `{"inversion": {"kl": 0}}`.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         seed: The same seed on the same machine gives the same report but for times.
         mean: Of inputs in [0, 1]; None for what the model says.
@@ -154,7 +157,7 @@ def audit(
     """
     started, began = datetime.now(UTC), time.monotonic()
     shown = redaction.wanted(names=names, reconstructions=reconstructions, include_images=include_images, redact=redact)
-    chosen, where = _chosen(attacks), devices.resolve(device)
+    chosen, where = _chosen(attacks, settings or {}), devices.resolve(device)
     if profile not in EFFORTS:
         raise UsageError(f"there is no profile {profile!r}", hint=f"--profile {', '.join(EFFORTS)}")
     options = Options(
@@ -254,7 +257,9 @@ def _made(
     return build(checkpoint, profile, options, device), options
 
 
-def _chosen(names: Sequence[str]) -> tuple[Attack, ...]:
+def _chosen(
+    names: Sequence[str], settings: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+) -> tuple[Attack, ...]:
     """The attacks of these names, or all but those on request; the negative control always, to check the images."""
     known = all_attacks()
     if unknown := set(names) - {attack.name for attack in known}:
@@ -263,7 +268,15 @@ def _chosen(names: Sequence[str]) -> tuple[Attack, ...]:
             hint="privaudit attacks lists them",
         )
     wanted = names or [attack.name for attack in known if not attack.on_request]
-    return tuple(attack for attack in known if attack.name in wanted or attack.negative_control)
+    chosen = tuple(attack for attack in known if attack.name in wanted or attack.negative_control)
+    if idle := settings.keys() - {attack.name for attack in chosen}:
+        name = min(idle)
+        there = name in {attack.name for attack in known}
+        raise UsageError(
+            f"--set is for {name}, which {'is not run' if there else 'is no attack'}",
+            hint=f"add --attack {name}" if there else "privaudit attacks lists them",
+        )
+    return tuple(attack.with_settings(**settings.get(attack.name, {})) for attack in chosen)
 
 
 def _sample(path: Path | None, role: Role, profile: Profile) -> Sample | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from auditcli.errors import UsageError
 
@@ -77,12 +78,19 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _holds_report(directory: Path) -> bool:
-    path = directory / "report.json"
+    """Whether it holds a report or an explanation of ours."""
+    manifest = _content(directory / "report.json").get("manifest")
+    return (isinstance(manifest, dict) and "privaudit" in manifest) or (
+        "explanation_version" in _content(directory / "explanation.json")
+    )
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """A JSON object in a file; empty where there is none that we could have written."""
     if not path.is_file() or path.stat().st_size > MAX_REPORT_BYTES:
-        return False
+        return {}
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
-        return False
-    manifest = content.get("manifest") if isinstance(content, dict) else None
-    return isinstance(manifest, dict) and "privaudit" in manifest
+        return {}
+    return content if isinstance(content, dict) else {}

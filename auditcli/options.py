@@ -101,6 +101,10 @@ Attacks = Annotated[
         autocompletion=_attack_names,
     ),
 ]
+Settings = Annotated[
+    list[str] | None,
+    _option("--set", metavar="ATTACK.SETTING=VALUE", help="See docs/attacks; e.g. inversion.kl=0; repeatable."),
+]
 Device = Annotated[
     str,
     _option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.", autocompletion=_device_names),

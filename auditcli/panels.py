@@ -6,7 +6,7 @@ from typing import Final
 
 _PANELS: Final = {
     "Images": ("images", "near", "noise", "reference", "controls", "members"),
-    "Effort": ("budget", "profile", "attack", "device", "seed", "shadows", "shadow_cache", "tests"),
+    "Effort": ("budget", "profile", "attack", "set_", "device", "seed", "shadows", "shadow_cache", "tests"),
     "Model": ("mean", "std", "input_shape", "assume", "arch", "arch_arg", "base", "backbone", "labels", "label"),
     "Report": (
         "output",
@@ -29,7 +29,7 @@ _PANELS: Final = {
 _BY_NAME: Final = {name: panel for panel, names in _PANELS.items() for name in names}
 
 COMMANDS: Final = {
-    **dict.fromkeys(("scan", "demo", "inspect", "describe", "cnf", "plan", "starts"), "Audit"),
+    **dict.fromkeys(("scan", "demo", "inspect", "describe", "explain", "cnf", "plan", "starts"), "Audit"),
     **dict.fromkeys(("render", "card", "verify", "compare", "names"), "Report"),
     **dict.fromkeys(("attacks", "schema", "config"), "About"),
 }

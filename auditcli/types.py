@@ -385,6 +385,8 @@ class Step:
     """(r, n, c, h, w) in [0, 1]."""
     objective: Tensor
     """(r,) minimised by the attack; comparable between the steps of one run."""
+    figures: Mapping[str, Tensor] = field(default_factory=dict)
+    """What else is known of these candidates from the target alone, by a name for people: (r,) each."""
 
 
 class StopReason(StrEnum):
@@ -411,6 +413,8 @@ class Reconstruction:
     steps: int
     seconds: float
     stopped_by: StopReason
+    figures: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """(r,) each, of these candidates; see `Step`."""
 
 
 @dataclass(frozen=True, slots=True)

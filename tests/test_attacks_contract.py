@@ -17,6 +17,7 @@ from tiny_targets import (
     dense_target,
     generator,
     headed_target,
+    vit_target,
 )
 
 import auditcli
@@ -35,6 +36,8 @@ TARGETS = {
     "convolution": convolution_target(),
     "signs": binarised_target(12, 3),
     "head": headed_target(dense_stack(144, 16, 3, seed=3)),
+    "batch norm, one logit": cnn_target(outputs=1),
+    "attention": vit_target(),
 }
 PAIRS = [
     pytest.param(attack, target, id=f"{attack.name}, {name}")

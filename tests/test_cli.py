@@ -109,6 +109,7 @@ def test_defaults(audit):
         "budget": 600.0,
         "profile": "standard",
         "attacks": (),
+        "settings": {},
         "device": "auto",
         "seed": 0,
         "mean": None,
@@ -144,6 +145,7 @@ def test_every_option_reaches_the_audit(audit):
         "scan /home/me/m.onnx --members in/members --holdout c.npz --budget 1h30m --profile deep --attack kkt --attack "
         "noise --device cuda:1 --seed 3 --mean 0.1,0.2,0.3 --std 1 --input-shape 3,8,9 --assume activation=gelu "
         "--assume heads=4 --arch mine/models.py:Net --arch-arg width=64 --arch-arg act=relu --include-images "
+        "--set kkt.share=0.01 --set kkt.anneal=1 "
         "--reconstructions sharp --names "
         "--shadows 4 --shadow-cache kept --base hf://owner/base"
     )
@@ -156,6 +158,7 @@ def test_every_option_reaches_the_audit(audit):
         "budget": 5400.0,
         "profile": "deep",
         "attacks": ("kkt", "noise"),
+        "settings": {"kkt": {"share": "0.01", "anneal": "1"}},
         "device": "cuda:1",
         "seed": 3,
         "mean": (0.1, 0.2, 0.3),

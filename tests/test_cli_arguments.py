@@ -103,3 +103,21 @@ def test_no_assumptions(texts):
 )
 def test_the_recorded_command_names_no_folder(words, expected):
     assert arguments.recorded(words) == expected
+
+
+def test_settings_of_attacks():
+    given = ["inversion.kl=0", " kkt.share = 0.01 ", "inversion.spread=1e-3", "inversion.kl=0"]
+    assert arguments.settings(given) == {"inversion": {"kl": "0", "spread": "1e-3"}, "kkt": {"share": "0.01"}}
+    assert arguments.settings([]) == {}
+
+
+@pytest.mark.parametrize("text", ["", "kl=0", "inversion=0", "inversion.kl", "inversion.kl=", ".kl=0", "inversion.=0"])
+def test_no_setting_of_an_attack(text):
+    with pytest.raises(UsageError, match=r"attack\.setting=value") as caught:
+        arguments.settings([text])
+    assert caught.value.hint == "--set inversion.kl=0"
+
+
+def test_a_setting_given_twice_with_two_values():
+    with pytest.raises(UsageError, match=r"gives inversion\.kl twice: 0 and 1"):
+        arguments.settings(["inversion.kl=0", "inversion.kl=1"])

@@ -99,7 +99,7 @@ def test_every_page_of_a_plugin_has_its_plugin():
 @pytest.mark.parametrize("attack", [one for one in all_attacks() if one.settings], ids=lambda one: one.name)
 def test_the_settings_on_a_page_are_those_of_the_attack(attack):
     rows = table(DOCS / "attacks" / f"{attack.name}.md", "setting", "default")
-    assert {name: row[0] for name, row in rows.items()} == {name: str(value) for name, value in attack.settings.items()}
+    assert {name: json.loads(row[0]) for name, row in rows.items()} == dict(attack.settings)
 
 
 # ---- command lines --------------------------------------------------------------------------------------------------

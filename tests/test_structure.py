@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "threads": set(),
     "weights": {"weights", "types", "errors"},
     "cnf": {"cnf", "types", "errors"},
+    "generator": {"generator", "types", "errors"},
     **{
         stage: {
             *(stage, *BASE),
@@ -46,13 +47,21 @@ MAY_IMPORT = {
             *({"weights"} if stage in WEIGHED else ()),
             *({"cnf"} if stage == "attacks" else ()),
             *({"threads"} if stage in THREADED else ()),
+            *({"generator"} if stage == "attacks" else ()),
             *({"rules"} if stage == "scoring" else ()),
         }
         for stage in STAGES
     },
     "report": {"report", "types", "errors", "resources", "rules"},
     "comparison": {"comparison", "report", "scoring", "types", "errors", "resources"},
-    "terminal": {"terminal", "comparison", "gate", "initialisation", "report", "types", "errors"},
+    "shortcut": {"shortcut", "generator", "types", "errors"},
+    "novelty": {"generator", "types", "errors"},
+    "explanation": {"explanation", "report", "errors", "resources"},
+    "explaining": {
+        *("explaining", "explanation", "shortcut", "novelty", "generator", "threads", "device", "inspection"),
+        *("loading", "families", "hypotheses", "images", *BASE, ""),
+    },
+    "terminal": {"terminal", "comparison", "explanation", "gate", "initialisation", "report", "types", "errors"},
     "shorthand": {"errors"},
     "settings": {"settings", "errors"},
     "panels": set(),
@@ -99,6 +108,8 @@ MAY_IMPORT = {
             "comparison",
             "describing",
             "destination",
+            "explaining",
+            "explanation",
             "gate",
             "initialisation",
             "inspection",

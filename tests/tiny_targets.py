@@ -123,6 +123,31 @@ def binarised_target(*widths, side=8, seed=0, offsets=None):
     return replace(target, binarised=integers(module.net))
 
 
+class _Attention(nn.Module):
+    """Patches, one block of attention with a shortcut, their mean, and a linear layer."""
+
+    def __init__(self, outputs, width=8):
+        super().__init__()
+        self.patches = nn.Conv2d(1, width, 4, stride=4)
+        self.norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.head = nn.Linear(width, outputs)
+
+    def forward(self, images):
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        q, k, v = self.qkv(self.norm(tokens)).chunk(3, dim=2)
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v)
+        return self.head((tokens + mixed).mean(dim=1))
+
+
+def vit_target(outputs=3, seed=0):
+    """A transformer of one block on patches of 4 x 4."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        module = _Attention(outputs)
+    return _target(module, Family.VIT, (1, 8, 8), outputs, frozenset(), 0.0, 1.0, None)
+
+
 def headed_target(dense, side=12, seed=0):
     """A random convolution, fixed, below a dense stack that reads its 144 features."""
     with torch.random.fork_rng():

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from auditcli.attacks._setting import Setting, as_given
 from auditcli.errors import UsageError
 from auditcli.plugins import discover
 from auditcli.types import Profile, Step, Trait
@@ -33,7 +34,7 @@ class Attack:
     requires: frozenset[Trait]
     steps: Steps
     """`steps(target, budget, rng, **settings)` yields guesses without end; the driver stops it."""
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Setting]
     """Its own settings, recorded in the report; the defaults unless `with_settings` changed them."""
     negative_control: bool = False
     """It never looks at the weights: any leak it finds is a fault of the calibration."""
@@ -59,15 +60,19 @@ class Attack:
     def with_settings(self, **changed: Any) -> Attack:
         """The same attack with other settings, which are recorded like the defaults.
 
+        Args:
+            changed: Values of the type of the default, or such as text, e.g. `kl="0.5"`.
+
         Raises:
-            UsageError: it has no setting of that name.
+            UsageError: it has no setting of that name, or the value is not of its type.
         """
         if unknown := changed.keys() - self.settings.keys():
             raise UsageError(
                 f"{self.name} has no setting {', '.join(sorted(unknown))}",
                 hint=f"it has {', '.join(self.settings)}" if self.settings else "it has no settings at all",
             )
-        return replace(self, settings=MappingProxyType({**self.settings, **changed}))
+        values = {name: as_given(f"{self.name}.{name}", self.settings[name], value) for name, value in changed.items()}
+        return replace(self, settings=MappingProxyType({**self.settings, **values}))
 
 
 def attack(

@@ -36,6 +36,7 @@ class _Best:
 
     candidates: Tensor | None = None
     objective: Tensor | None = None
+    figures: dict[str, Tensor] = field(default_factory=dict)
     trace: list[tuple[int, float]] = field(default_factory=list)
 
     def look(self, step: Step, number: int, name: str) -> None:
@@ -47,11 +48,14 @@ class _Best:
             )
         if self.candidates is None or self.objective is None:
             self.candidates, self.objective = step.candidates.detach().clone(), objective
+            self.figures = {figure: value.float().cpu() for figure, value in step.figures.items()}
         else:
             better = objective < self.objective
             self.objective = torch.where(better, objective, self.objective)
             where = better.to(self.candidates.device)[:, None, None, None, None]
             self.candidates = torch.where(where, step.candidates.detach(), self.candidates)
+            for figure, value in step.figures.items():
+                self.figures[figure] = torch.where(better, value.float().cpu(), self.figures[figure])
         self.trace.append((number, float(self.objective.min())))
 
 
@@ -160,6 +164,7 @@ def _run(
         steps=number,
         seconds=time.monotonic() - began,
         stopped_by=stopped_by,
+        figures={figure: tuple(value.tolist()) for figure, value in best.figures.items()},
     )
 
 

@@ -215,6 +215,9 @@ class Attack(Part):
     candidates: int = Field(description="Images guessed in each restart.")
     stopped_by: Literal["steps", "seconds", "exhausted", "interrupted", ""]
     objective: tuple[float, ...] = Field(description="Final objective of each restart.")
+    figures: dict[str, tuple[float, ...]] = Field(
+        default={}, description="What else an attack knows of its result from the model alone, for each restart."
+    )
     trace: tuple[TracePoint, ...]
     ssim: Ssim | None
 

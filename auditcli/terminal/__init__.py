@@ -2,7 +2,8 @@
 
 Public names: `Display` (a `Watcher`), `show_error`, `show_report`, `show_ruling`, `show_comparison`,
 `comparison_text`, `show_profile`, `show_plan`, `show_prospect`, `show_starts`, `show_names`, `show_plugins`,
-`show_settings`, `show_config`, `show_table`, `show_candidates`, `show_traceback`, `stdout`, `stderr`, `write`, `plain`.
+`show_settings`, `show_config`, `show_explanation`, `show_step`, `show_table`, `show_candidates`, `show_traceback`,
+`stdout`, `stderr`, `write`, `plain`.
 
 Everything that came out of a file is printed as text, without markup and control characters, so that a model cannot
 draw on the auditor's terminal. rich honours NO_COLOR, and every colour has a word beside it.
@@ -19,6 +20,7 @@ from auditcli.terminal._console import (
     stdout,
     write,
 )
+from auditcli.terminal._explanation import show_explanation, show_step
 from auditcli.terminal._model import show_plugins, show_profile
 from auditcli.terminal._names import show_names
 from auditcli.terminal._plan import show_plan, show_prospect
@@ -37,6 +39,7 @@ __all__ = [
     "show_comparison",
     "show_config",
     "show_error",
+    "show_explanation",
     "show_names",
     "show_plan",
     "show_plugins",
@@ -46,6 +49,7 @@ __all__ = [
     "show_ruling",
     "show_settings",
     "show_starts",
+    "show_step",
     "show_table",
     "show_traceback",
     "stderr",

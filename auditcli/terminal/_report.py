@@ -67,11 +67,16 @@ def _attack(attack: schema.Attack) -> tuple[str, ...]:
     found = attack.ssim
     return (
         attack.name + (" (control)" if attack.negative_control else ""),
-        attack.status + (f": {attack.reason}" if attack.reason else ""),
+        attack.status + (f": {attack.reason}" if attack.reason else "") + "".join(map(_figure, attack.figures.items())),
         f"{found.top[0]:.2f}" if found and found.top else "-",
         f"{found.members_over_half} of {found.n_members}" if found else "-",
         f"{attack.seconds:.0f} s" if attack.steps else "-",
     )
+
+
+def _figure(figure: tuple[str, Sequence[float]]) -> str:
+    name, values = figure
+    return f"; {name} {sum(values) / max(1, len(values)):.2f}"
 
 
 def _show_signals(console: Console, report: schema.Report) -> None:

@@ -1,0 +1,24 @@
+"""Writes tables into docs/benchmarks-explain.md, each between two comments that name it. Public name: `write`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from page import processor
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks-explain.md"
+
+
+def write(tables: Mapping[str, Sequence[str]]) -> None:
+    """Replace each table by its name, and say under it when and on what it was measured."""
+    text = PAGE.read_text(encoding="utf-8")
+    when = f"Measured on {datetime.now(UTC):%d %B %Y}, one thread of {processor()}, torch {torch.__version__}."
+    for name, lines in tables.items():
+        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        body = "\n".join((begin, "", *lines, "", when, "", end))
+        text = re.sub(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _, body=body: body, text, flags=re.DOTALL)
+    PAGE.write_text(text, encoding="utf-8")
