@@ -251,7 +251,7 @@ def _accuracy(target: Target, recipe: Recipe, data: Path) -> list[float]:
 def _written(tables: dict[str, list[str]]) -> None:
     text = PAGE.read_text()
     for name, lines in tables.items():
-        inside = "\n".join(["", *lines, ""])
+        inside = "\n".join(["", *lines, "", ""])
         text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- end -->)", rf"\g<1>{inside}\g<2>", text, flags=re.S)
     PAGE.write_text(text)
 
