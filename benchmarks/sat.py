@@ -186,13 +186,9 @@ def _nearness(name: str, arguments: argparse.Namespace) -> Iterator[tuple[object
     if not solutions:
         return
     members = digits(arguments.data, recipe.side, "train")[0]
-    # Other people wrote MNIST's test images, so training images that were left out are the better controls.
     left = members[recipe.images :]
     controls = left if len(left) else digits(arguments.data, recipe.side, "test")[0]
-    n = min(_COMPARED, recipe.images)
-    near, far = (
-        (images[:count] >= recipe.threshold).float() for images, count in ((members, n), (controls, _COMPARED))
-    )
+    near, far = ((_spread(images) >= recipe.threshold).float() for images in (members[: recipe.images], controls))
     candidates = torch.tensor(solutions).float().reshape(-1, 1, recipe.side, recipe.side)
     pixels = [_nearest(images, candidates).mean().item() for images in (near, far)]
     ssim = [similarity(candidates, images).best for images in (near, far)]
@@ -200,9 +196,14 @@ def _nearness(name: str, arguments: argparse.Namespace) -> Iterator[tuple[object
         *(name, len(near), len(far)),
         *(f"{value:.1f}" for value in pixels),
         *(f"{sum(values) / len(values):.3f}" for values in ssim),
-        f"{mannwhitneyu(*ssim, alternative='greater').pvalue:.2f}",
+        f"{mannwhitneyu(ssim[0], ssim[1], alternative='greater').pvalue:.2f}",
         f"{_nearest(far, near).mean():.1f}",
     )
+
+
+def _spread(images: Tensor) -> Tensor:
+    """A thousand images from the whole of a data set: its first ones are often of a kind of their own, as in MNIST."""
+    return images[:: max(1, len(images) // _COMPARED)][:_COMPARED]
 
 
 def _nearest(images: Tensor, others: Tensor) -> Tensor:
