@@ -60,7 +60,6 @@ VICTIMS: Mapping[str, Recipe] = MappingProxyType(
         "100-50-11": Recipe(10, (50,), epochs=12, outputs=11),
         "100-50-10-few": Recipe(10, (50,), epochs=600, images=200),
         "100-50-50-10": Recipe(10, (50, 50), epochs=8),
-        "196-50-10": Recipe(14, (50,), epochs=8),
         "784-10-10": Recipe(28, (10,), epochs=4),
     }
 )

@@ -68,12 +68,14 @@ def sat(
     with ExitStack() as solvers:
         questions = []
         for label in range(encoding.labels):
+            if time.monotonic() > deadline:
+                break
             search = solvers.enter_context(Search(encoding.labelled(label), distance))
             questions.append(_Question(target, label, search, rng))
         for share in _SHARES:
             _decide(questions, deadline - (1 - share) * budget.seconds)
         answered = [question for question in questions if question.found]
-        undecided = sum(question.search.state is State.OPEN for question in questions)
+        undecided = encoding.labels - sum(question.search.state is not State.OPEN for question in questions)
         n = min(budget.candidates, each * len(answered))
         for number in range(1, n + 1, max(1, len(answered))):
             for question in answered:
