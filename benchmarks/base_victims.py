@@ -28,6 +28,8 @@ MEAN, STD = 0.286, 0.353
 _PUBLIC = 20_000
 """Training images of the base; members come from behind them."""
 _CONTROLS = 1_000
+_MEMBERS = 200
+"""Members that are audited at most, of all classes."""
 _BATCH = 128
 
 
@@ -60,6 +62,7 @@ RECIPES = (
     Recipe("half", "as `plain`, both files in 16-bit floats", half=True),
     Recipe("adam", "Adam at 0.0001", optimiser="adam", rate=1e-4),
     Recipe("many", "as `plain`, on 200 images, of 300 neurons", images=200, attacked=False),
+    Recipe("honest", "SGD with momentum, 5,000 images, batches of 100", images=5_000, batch=100, attacked=False),
     Recipe("head", "a small CNN, its head of two layers fine-tuned and the rest frozen", net="cnn", rate=0.005),
 )
 
@@ -101,7 +104,8 @@ def victim(recipe: Recipe, data: Path, cache: Path) -> Victim:
     net.load_state_dict({name: value.float() for name, value in load_file(model).items()})
     with torch.no_grad():
         loss = float(functional.cross_entropy(net(_inputs(recipe.net, members[0])), members[1]))
-    return Victim(model, start, _sample("member", *members), _sample("control", *controls), loss)
+    audited = (part[:: max(1, recipe.images // _MEMBERS)] for part in members)
+    return Victim(model, start, _sample("member", *audited), _sample("control", *controls), loss)
 
 
 def _named(cache: Path, recipe: Recipe, name: str) -> Path:

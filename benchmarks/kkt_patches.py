@@ -59,7 +59,7 @@ RECIPES = (
     Recipe("28 x 28", 28, 1, 128),
     Recipe("14 x 14", 14, 7, 128, upper_weights=(0.1, 0.0, 1.0)),
     Recipe("7 x 7", 7, 3, 64, second=True),
-    Recipe("5 x 5", 5, 2, 64, second=True, upper_weights=(0.1, 0.0, 1.0)),
+    Recipe("5 x 5", 5, 2, 64, second=True),
     Recipe("14 x 14, default start", 14, 7, 128, first_std=None),
     Recipe("14 x 14, default start, no decay", 14, 7, 128, first_std=None, weight_decay=0.0),
 )

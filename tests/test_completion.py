@@ -58,7 +58,7 @@ def ask(monkeypatch, capsys):
         ("privaudit --profile d", ["deep"]),
         ("privaudit scan --fail-on=h", ["high"]),
         ("privaudit scan --attack ", ATTACKS),
-        ("privaudit m.onnx --attack k", ["kkt"]),
+        ("privaudit m.onnx --attack k", ["kkt", "kkt_patches"]),
         ("privaudit scan --device c", ["cpu", "cuda"]),
         ("privaudit scan ", []),
         ("privaudit scan --reference ", []),

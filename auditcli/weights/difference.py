@@ -87,4 +87,5 @@ def _left(after: Tensor, before: Tensor) -> float:
     gram = before @ before.T
     ridge = torch.finfo(gram.dtype).eps * gram.diagonal().max().clamp_min(torch.finfo(gram.dtype).tiny)
     gram = gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    return float(torch.linalg.eigvals(torch.linalg.solve(gram, before @ after.T)).real.median())
+    product = torch.linalg.solve(gram, before @ after.T)
+    return float(torch.linalg.eigvals(product.cpu()).real.median())
