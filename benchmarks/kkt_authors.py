@@ -186,10 +186,11 @@ def _about(task: str, found: Subject, result: Reconstruction, seconds: float, ar
     if found.target.dense is None:
         raise TypeError("a victim is a dense network")
     restarts, n = result.candidates.shape[:2]
+    rank, best = span(found.target.dense).rank, min(result.objective)
     return (
         f"- {task}: {len(found.members)} images, {arguments.training} steps of training, loss {found.loss:.1e}, cosine "
-        f"of layer 1 and its descent direction {found.alignment:.3f}, rank of the span {span(found.target.dense).rank}; "
-        f"{restarts} restarts of {n} candidates, {result.steps} steps in {seconds:.0f} s, objective {min(result.objective):.2f}."
+        f"of layer 1 and its descent direction {found.alignment:.3f}, rank of the span {rank}; {restarts} restarts of "
+        f"{n} candidates, {result.steps} steps in {seconds:.0f} s, objective {best:.2f}."
     )
 
 
