@@ -104,14 +104,14 @@ def scored(task: str, found: Subject, result: Reconstruction) -> Iterator[tuple[
     for name, images in (("members", found.members), ("controls", found.controls)):
         for one_to_one in (False, True):
             ranking = ranked(candidates, images, halved=task == "cifar", one_to_one=one_to_one)
-            yield task, f"{name}, {'one to one' if one_to_one else 'many to one'}", *_summary(ranking.top)
+            yield f"{name}, {'one to one' if one_to_one else 'many to one'}", *_summary(ranking.top)
             if not one_to_one:
                 few = ranking.ssim[: max(1, round(len(images) * TOP / 500))]
-                yield task, f"{name}, the best 6% alone ({len(few)})", *_summary(few)
+                yield f"{name}, the best 6% alone ({len(few)})", *_summary(few)
     if len(result.candidates) > 1:
-        yield task, *_agreed(task, found, result)
+        yield _agreed(task, found, result)
     best, mean, half, fair = PUBLISHED[task]
-    yield task, "published pairs, n=500, many to one", f"{best:.3f}", f"{mean:.3f}", half, fair
+    yield "published pairs, n=500, many to one", f"{best:.3f}", f"{mean:.3f}", half, fair
 
 
 def _agreed(task: str, found: Subject, result: Reconstruction) -> tuple[object, ...]:
@@ -151,23 +151,21 @@ def sheet(task: str, found: Subject, result: Reconstruction, path: Path) -> None
 
 
 def main() -> None:
-    """Prints the table of both tasks, and writes it where asked."""
+    """Prints a table a task, and writes it where asked."""
     arguments = _arguments()
     torch.set_num_threads(1 if arguments.device == "cpu" else torch.get_num_threads())
-    lines, table = [machine(torch.device(arguments.device)), ""], []
+    header = ("of the top thirty by SSIM", "best", "mean", "above 0.5", "above 0.4")
     for task in arguments.task or _TASKS:
         found = subject(task, arguments)
         found = replace(found, target=_moved(found.target, arguments.device))
         print(f"{task}: trained in {found.seconds:.0f} s", file=sys.stderr, flush=True)
         result, seconds = _kept(task, found, arguments)
-        lines.append(_about(task, found, result, seconds))
-        table += list(scored(task, found, result))
+        about = _about(task, found, result, seconds, arguments)
+        lines = [machine(torch.device(arguments.device)), "", about, "", *markdown(header, scored(task, found, result))]
+        print("\n".join(lines))
         sheet(task, found, result, arguments.figures / f"kkt-authors-{task}-{arguments.n}.png")
-    header = ("task", "of the top thirty by SSIM", "best", "mean", "above 0.5", "above 0.4")
-    lines += ["", *markdown(header, table)]
-    print("\n".join(lines))
-    if arguments.write:
-        inserted(arguments.write, f"authors-{arguments.n}", lines)
+        if arguments.write:
+            inserted(arguments.write, f"authors-{task}-{arguments.n}", lines)
 
 
 def _kept(task: str, found: Subject, arguments: argparse.Namespace) -> tuple[Reconstruction, float]:
@@ -184,14 +182,15 @@ def _kept(task: str, found: Subject, arguments: argparse.Namespace) -> tuple[Rec
     return Reconstruction(candidates=load_file(path)["candidates"], **rest), rest["seconds"]
 
 
-def _about(task: str, found: Subject, result: Reconstruction, seconds: float) -> str:
+def _about(task: str, found: Subject, result: Reconstruction, seconds: float, arguments: argparse.Namespace) -> str:
     if found.target.dense is None:
         raise TypeError("a victim is a dense network")
     restarts, n = result.candidates.shape[:2]
+    rank, best = span(found.target.dense).rank, min(result.objective)
     return (
-        f"- {task}: {len(found.members)} images, loss {found.loss:.1e}, cosine of layer 1 and its descent direction "
-        f"{found.alignment:.3f}, rank of the span {span(found.target.dense).rank}; {restarts} restarts of {n} "
-        f"candidates, {result.steps} steps in {seconds:.0f} s, objective {min(result.objective):.2f}."
+        f"- {task}: {len(found.members)} images, {arguments.training} steps of training, loss {found.loss:.1e}, cosine "
+        f"of layer 1 and its descent direction {found.alignment:.3f}, rank of the span {rank}; {restarts} restarts of "
+        f"{n} candidates, {result.steps} steps in {seconds:.0f} s, objective {best:.2f}."
     )
 
 

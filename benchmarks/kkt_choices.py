@@ -9,9 +9,9 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from kkt_variants import Variant, altered, finished, fitted, split
@@ -121,7 +121,7 @@ def _explained(subject: Victim, images: torch.Tensor) -> float:
 
 def rows(arguments: argparse.Namespace) -> list[Row]:
     """All rows that were asked for, those kept from before among them."""
-    kept: dict[str, Mapping[str, object]] = {}
+    kept: dict[str, dict[str, Any]] = {}
     path = arguments.cache / "choices.json"
     if path.exists():
         kept = json.loads(path.read_text())

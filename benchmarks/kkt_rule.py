@@ -99,5 +99,5 @@ def _distance(candidates: Tensor, images: Tensor, halved: bool) -> Tensor:
         flat = batch.flatten(2)
         flat = flat - flat.mean(dim=2, keepdim=True)
         rows.append((flat / flat.std(dim=2, keepdim=True).clamp_min(1e-8)).flatten(1))
-    distance = torch.cdist(*rows, compute_mode="donot_use_mm_for_euclid_dist").square()
+    distance = torch.cdist(rows[0], rows[1], compute_mode="donot_use_mm_for_euclid_dist").square()
     return distance / rows[0].shape[1]

@@ -112,11 +112,11 @@ def test_the_authors_setting_in_small(data, tmp_path, monkeypatch):
     again, _ = kkt_authors._kept("mnist", found, given)
     assert torch.equal(result.candidates, again.candidates)
     rows = list(kkt_authors.scored("mnist", found, result))
-    assert [row[1].split(",")[0] for row in rows[:6]] == ["members"] * 3 + ["controls"] * 3
-    assert rows[-1][2:] == ("0.239", "0.163", 0, 0)
+    assert [row[0].split(",")[0] for row in rows[:6]] == ["members"] * 3 + ["controls"] * 3
+    assert rows[-1][1:] == ("0.239", "0.163", 0, 0)
     own = replace(result, candidates=found.members[None].repeat(2, 1, 1, 1, 1))
     oracle = list(kkt_authors.scored("mnist", found, own))
-    assert float(oracle[0][2]) > 0.99
+    assert float(oracle[0][1]) > 0.99
     kkt_authors.sheet("mnist", found, result, tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").stat().st_size > 100
 

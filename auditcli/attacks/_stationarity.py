@@ -128,12 +128,13 @@ class Problem:
         shape = offset.shape[:2]
         coordinates, found = self._look(offset)
         gradients, lam = found.gradients.unflatten(0, shape), (multipliers * unit)[:, :, None]
-        residual = torch.baddbmm(self.image.expand(len(offset), -1, -1), (lam * gradients).mT, coordinates, alpha=-1)
+        pulls = lam * gradients
+        residual = torch.baddbmm(self.image.expand(len(offset), -1, -1), pulls.mT, coordinates, alpha=-1)
         slope = residual * (2 * weight)
         reached = coordinates @ slope.mT
-        lam_slope = (gradients * reached).sum(dim=2).mul_(-unit)
+        lam_slope = torch.linalg.vecdot(gradients, reached).mul_(-unit)
         back = found.pull(reached.mul_(-lam).flatten(0, 1)).unflatten(0, shape)
-        coordinate_slope = torch.baddbmm(back @ self.gain.T, lam * gradients, slope, alpha=-1)
+        coordinate_slope = torch.baddbmm(back @ self.gain.T, pulls, slope, alpha=-1)
         inside, radial = self._span(offset, coordinates, penalties.span)
         pixels = offset + self.mean
         clamped = pixels.clamp(0, 1)
