@@ -32,7 +32,7 @@ from auditcli.weights import Sides, explained, flat_inputs
 ATTACKS = ("bilevel", "kkt")
 SHOWN = ("affine", "mlp-leaky")
 """Networks whose pictures are saved."""
-NOISE = (0.1, 0.2, 0.4)
+NOISE = (0.1, 0.4)
 """Standard deviations, in pixel units, of what is added to the training images."""
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 BEGIN, END = "<!-- measured -->\n", "<!-- end -->\n"
