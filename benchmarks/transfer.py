@@ -199,12 +199,12 @@ def pictures(case: str, data: Path, cache: Path, folder: Path) -> str:
     picture = Image.fromarray((sheet.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
     picture = picture.resize((picture.width * 3, picture.height * 3), Image.Resampling.NEAREST)
     picture.save(folder / f"transfer-{recipe.backbone.data}.png", optimize=True)
-    to_member, to_ceiling = (float(pairwise_ssim(one, members).diagonal().median()) for one in (found, ceiling))
-    to_other = float(scores.amax(dim=1).median())
+    own, possible = (pairwise_ssim(one, members).diagonal() for one in (found, ceiling))
+    other = scores.amax(dim=1)
     return (
-        f"{case}: median SSIM of {len(found)} chosen images with their members {to_member:.2f}, of images drawn of the "
-        f"true features {to_ceiling:.2f}; with the nearest of {len(victim.controls)} controls {to_other:.2f}; nearer "
-        f"to its member than to any control: {int((pairwise_ssim(found, members).diagonal() > scores.amax(dim=1)).sum())}"
+        f"{case}: median SSIM of {len(found)} chosen images with their members {own.median():.2f}, of images drawn of "
+        f"the true features {possible.median():.2f}; with the nearest of {len(victim.controls)} controls "
+        f"{other.median():.2f}; nearer to its member than to any control: {int((own > other).sum())}"
     )
 
 

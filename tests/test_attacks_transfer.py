@@ -126,6 +126,15 @@ def test_one_start_that_places_many_at_one_point_counts_once():
     assert shared[:2].tolist() == [2, 1]
 
 
+def test_what_cannot_be_clustered_is_an_answer_or_an_error():
+    only = torch.tensor([[[3.0, 4.0]]])
+    directions, shared = representatives(only, 0.1)
+    torch.testing.assert_close(directions, torch.tensor([[0.6, 0.8]]))
+    assert shared.tolist() == [1]
+    with pytest.raises(AttackError, match="not finite"):
+        representatives(torch.full((2, 3, 4), torch.nan), 0.1)
+
+
 def test_agreement_is_half_of_the_starts_or_the_best_there_is():
     assert agreement(8, torch.tensor([7, 4, 1])) == 4
     assert agreement(5, torch.tensor([5, 1])) == 3
