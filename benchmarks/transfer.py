@@ -28,7 +28,7 @@ from auditcli.attacks.transfer._embeddings import Settings, search
 from auditcli.attacks.transfer._prior import Priors
 from auditcli.attacks.transfer._typical import typical_norm
 from auditcli.effort import EFFORTS
-from auditcli.scoring.matching import similarity
+from auditcli.scoring.ssim import pairwise_ssim
 from auditcli.weights import span
 
 _CIFAR = BACKBONES["cifar10"]
@@ -48,6 +48,15 @@ CASES: Mapping[str, Recipe] = MappingProxyType(
         "untrained": Recipe(_CIFAR, epochs=0),
     }
 )
+CHANGED: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {
+        "rate 0.05": {"rate": 0.05},
+        "explained 0.001": {"explained": 0.001},
+        "norm_weight 0": {"norm_weight": 0.0},
+        "exponent 0": {"exponent": 0.0},
+    }
+)
+"""The first head again, with one setting of the attack changed."""
 PICTURED = ("CIFAR-10, 10 classes", "Fashion-MNIST, 10 classes")
 _NEAR = 0.9
 _SHOWN = 8
@@ -88,7 +97,7 @@ class Row:
 def main() -> None:
     """Measures what the cache does not hold, and prints the table."""
     arguments = _arguments()
-    rows = [measured(case, arguments.data, arguments.cache) for case in arguments.case or CASES]
+    rows = [measured(case, arguments.data, arguments.cache) for case in arguments.case or [*CASES, *CHANGED]]
     text = "\n".join(table(rows)) + "\n"
     print(text)
     if arguments.write is not None:
@@ -100,12 +109,13 @@ def main() -> None:
 
 def measured(case: str, data: Path, cache: Path) -> Row:
     """Search for the embeddings of one head, and compare them with its images."""
-    recipe = CASES[case]
-    path = cache / f"row-{recipe.key}.json"
+    changed = CHANGED.get(case, {})
+    recipe = CASES.get(case, Recipe(_CIFAR))
+    path = cache / f"row-{_key(recipe, changed)}.json"
     if path.exists():
         return Row(**json.loads(path.read_text()))
     victim = subject(recipe, data, cache)
-    embeddings, residual, seconds = searched(victim, recipe, cache)
+    embeddings, residual, seconds = searched(victim, recipe, cache, changed)
     near, far, strange = (_features(victim, images) for images in (victim.members, victim.controls, victim.strangers))
     everything = embeddings.flatten(0, 1)
     chosen, shared = representatives(embeddings, _setting("reach"))
@@ -135,12 +145,14 @@ def measured(case: str, data: Path, cache: Path) -> Row:
     return row
 
 
-def searched(victim: Subject, recipe: Recipe, cache: Path) -> tuple[Tensor, float, float]:
+def searched(
+    victim: Subject, recipe: Recipe, cache: Path, changed: Mapping[str, float] = MappingProxyType({})
+) -> tuple[Tensor, float, float]:
     """Embeddings (s, n, f) of all starts, the least residual, and seconds of processor time: as `transfer` searches.
 
-    With the settings of the attack and one restart of `--profile standard`.
+    With the settings of the attack, but for those changed, and one restart of `--profile standard`.
     """
-    path = cache / f"found-{recipe.key}.npz"
+    path = cache / f"found-{_key(recipe, changed)}.npz"
     if not path.exists():
         head, effort, rng = victim.target.head, EFFORTS["standard"], torch.Generator().manual_seed(0)
         if head is None:
@@ -155,7 +167,7 @@ def searched(victim: Subject, recipe: Recipe, cache: Path) -> tuple[Tensor, floa
             steps=round(_setting("share") * effort.steps),
             norm=norm,
             rng=rng,
-            settings=Settings(**{name: _setting(name) for name in Settings.__slots__}),
+            settings=Settings(**{name: changed.get(name, _setting(name)) for name in Settings.__slots__}),
         ):
             last = found
         seconds = time.process_time() - began
@@ -180,21 +192,19 @@ def pictures(case: str, data: Path, cache: Path, folder: Path) -> str:
     members = victim.members[which]
     drawn = inverted(victim, torch.cat([near[which], chosen]), cache / f"drawn-{recipe.key}.npz")
     ceiling, found = drawn.chunk(2)
-    nearest = similarity(found, victim.controls)
-    others = victim.controls[[int(torch.tensor([_ssim(one, c) for c in victim.controls]).argmax()) for one in found]]
+    scores = pairwise_ssim(found, victim.controls)
+    others = victim.controls[scores.argmax(dim=1)]
     rows = (members, ceiling, found, others)
     sheet = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1).expand(3, -1, -1)
     picture = Image.fromarray((sheet.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
     picture = picture.resize((picture.width * 3, picture.height * 3), Image.Resampling.NEAREST)
     picture.save(folder / f"transfer-{recipe.backbone.data}.png", optimize=True)
-    to_member, to_ceiling, to_other = (
-        float(torch.tensor([_ssim(a, b) for a, b in zip(found_or, other, strict=True)]).median())
-        for found_or, other in ((found, members), (ceiling, members), (found, others))
-    )
+    own, possible = (pairwise_ssim(one, members).diagonal() for one in (found, ceiling))
+    other = scores.amax(dim=1)
     return (
-        f"{case}: median SSIM of {len(found)} chosen images with their members {to_member:.2f}, of images drawn of the "
-        f"true features {to_ceiling:.2f}, with the nearest of {len(victim.controls)} controls {to_other:.2f} "
-        f"(best of any control {max(nearest.best):.2f})"
+        f"{case}: median SSIM of {len(found)} chosen images with their members {own.median():.2f}, of images drawn of "
+        f"the true features {possible.median():.2f}; with the nearest of {len(victim.controls)} controls "
+        f"{other.median():.2f}; nearer to its member than to any control: {int((own > other).sum())}"
     )
 
 
@@ -246,6 +256,10 @@ def table(rows: list[Row]) -> list[str]:
     return markdown(header, cells)
 
 
+def _key(recipe: Recipe, changed: Mapping[str, float]) -> str:
+    return "-".join([recipe.key, *(f"{name}={value:g}" for name, value in changed.items())])
+
+
 def _half(shared: Tensor, starts: int) -> bool:
     return int(shared.max()) >= (starts + 1) // 2
 
@@ -281,10 +295,6 @@ def _rank(victim: Subject) -> int:
     return span(victim.target.head.dense).rank
 
 
-def _ssim(one: Tensor, other: Tensor) -> float:
-    return similarity(one[None], other[None]).best[0]
-
-
 def _setting(name: str) -> float:
     attack = next(one for one in all_attacks() if one.name == "transfer")
     return float(attack.settings[name])
@@ -294,7 +304,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--cache", type=Path, required=True, help="where heads and results are kept")
-    parser.add_argument("--case", choices=list(CASES), action="append", help="repeatable; all unless given")
+    parser.add_argument("--case", choices=[*CASES, *CHANGED], action="append", help="repeatable; all unless given")
     parser.add_argument("--write", type=Path, help="folder of the table and the pictures")
     return parser.parse_args()
 

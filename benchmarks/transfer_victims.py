@@ -1,6 +1,6 @@
 """Heads trained on a frozen backbone, both made here: `BACKBONES`, `Recipe`, `Subject`, `subject`.
 
-The backbone learns from one part of a data set, without labels and within seconds, in the way of Coates, Ng and Lee 2011
+The backbone learns from one part of a data set, without labels and within seconds, as Coates, Ng and Lee 2011 do
 (An analysis of single-layer networks in unsupervised feature learning): filters by k-means over whitened patches, a
 ReLU, pooling, and the 256 principal components of that. Then a small perceptron learns a task from these features, on a
 hundred images of another part.
@@ -209,7 +209,7 @@ def backbone(recipe: Backbone, images: Tensor) -> Features:
 
 
 def _filters(images: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Filters (k, c*s*s) and their biases (k,): directions that whitened patches gather around, by spherical k-means."""
+    """Filters (k, c*s*s) and biases (k,): directions that whitened patches gather around, by spherical k-means."""
     patches = nn.functional.unfold(images[: len(images) // 4], _SIDE, stride=3).transpose(1, 2).flatten(0, 1)
     patches = patches[torch.randperm(len(patches), generator=rng)[:_PATCHES]]
     mean = patches.mean(dim=0)

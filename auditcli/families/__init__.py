@@ -1,6 +1,7 @@
 """Recognises what a checkpoint is and builds an executable model of it.
 
-Public names: `identify`, `build`, `rebuilt`, `seated`, `Options`, and for what images choose `Choice`, `NORMALISATION`, `SHAPE`.
+Public names: `identify`, `build`, `rebuilt`, `seated`, `Options`, and for what images choose `Choice`,
+`NORMALISATION`, `SHAPE`.
 One file here is one family: it holds exactly one `Template`, and is found by looking into this folder.
 """
 

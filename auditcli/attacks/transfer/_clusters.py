@@ -9,6 +9,8 @@ import torch
 from sklearn.cluster import AgglomerativeClustering
 from torch.nn import functional
 
+from auditcli.errors import AttackError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -23,12 +25,19 @@ def representatives(embeddings: Tensor, reach: float) -> tuple[Tensor, Tensor]:
     Returns:
         Directions (k, f) of length 1, and (k,) how many starts share each; among equals the tighter cluster is first.
 
+    Raises:
+        AttackError: an embedding is not finite.
+
     Reference:
         Oz et al. 2024, arXiv:2407.15845, take large clusters. We count the starts that a cluster holds candidates of,
         since one start can place many candidates at one point.
     """
     starts, each, _ = embeddings.shape
+    if not embeddings.isfinite().all():
+        raise AttackError("transfer diverged: its embeddings are not finite", hint="another --seed starts elsewhere")
     directions = functional.normalize(embeddings.flatten(0, 1), dim=1)
+    if len(directions) == 1:
+        return directions, torch.ones(1, dtype=torch.long)
     tree = AgglomerativeClustering(n_clusters=None, metric="cosine", linkage="average", distance_threshold=reach)
     labels = torch.from_numpy(tree.fit_predict(directions.double().cpu().numpy()))
     origin = torch.arange(starts).repeat_interleave(each)
