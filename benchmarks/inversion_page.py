@@ -30,12 +30,11 @@ _SCALE = 2
 _GAP = 2
 
 
-def page(path: Path, rows: Sequence[dict[str, Any]], about: str, *, steps: int, candidates: int) -> None:
+def page(path: Path, rows: Sequence[dict[str, Any]], about: str) -> None:
     """Put the tables into the page."""
     text = path.read_text(encoding="utf-8")
-    said = f"{about}; {steps} steps of one generator, {candidates} candidates."
     tables = {part: "\n".join(_table(row for row in rows if row["part"] == part)) for part in PARTS}
-    for name, block in {"about": said, **tables}.items():
+    for name, block in {"about": about, **tables}.items():
         text = re.sub(
             rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m, b=block: f"{m[1]}{b}\n{m[2]}", text, flags=re.S
         )

