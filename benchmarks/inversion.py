@@ -32,7 +32,7 @@ from auditcli.scoring.significance import recovery
 from auditcli.scoring.ssim import pairwise_ssim
 from auditcli.types import Budget
 
-STEPS, CANDIDATES = {"mlp": 200, "cnn": 200, "vit": 400}, 200
+STEPS, CANDIDATES = {"mlp": 200, "cnn": 200, "vit": 300}, 200
 """Steps by family: a transformer takes longer to be inverted at all."""
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks-inversion.md"
 
