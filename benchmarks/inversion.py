@@ -45,7 +45,8 @@ def main() -> None:
         machine = f"{processor()}, {os.cpu_count()} cores, 1 thread, torch {torch.__version__}"
         about = f"{datetime.now(UTC):%Y-%m-%d}, {machine}, Python {platform.python_version()}"
         page(PAGE, rows, about)
-        draw(PAGE.parent / "figures", [(case, _images(case, arguments)) for case in CASES if case.part == "main"])
+        shown = [case for case in CASES if case.part == "main" and _place(case, arguments.cache).is_file()]
+        draw(PAGE.parent / "figures", [(case, _images(case, arguments)) for case in shown])
     else:
         print(json.dumps(rows, indent=1))
 
