@@ -5,7 +5,6 @@ The page keeps its own words: what stands between two marks is replaced, `<!-- N
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,15 +29,14 @@ _SCALE = 2
 _GAP = 2
 
 
-def page(path: Path, rows: Sequence[dict[str, Any]], about: str, *, steps: int, candidates: int) -> None:
+def page(path: Path, rows: Sequence[dict[str, Any]], about: str) -> None:
     """Put the tables into the page."""
     text = path.read_text(encoding="utf-8")
-    said = f"{about}; {steps} steps of one generator, {candidates} candidates."
     tables = {part: "\n".join(_table(row for row in rows if row["part"] == part)) for part in PARTS}
-    for name, block in {"about": said, **tables}.items():
-        text = re.sub(
-            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m, b=block: f"{m[1]}{b}\n{m[2]}", text, flags=re.S
-        )
+    for name, block in {"about": about, **tables}.items():
+        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, found, rest = text.partition(start)
+        text = f"{before}{start}{block}\n{end}{rest.partition(end)[2]}" if found else text
     path.write_text(text, encoding="utf-8")
 
 

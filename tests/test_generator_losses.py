@@ -1,5 +1,7 @@
 """Every term of network inversion against a slow obvious version in numpy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -104,6 +106,38 @@ def test_features_are_what_the_last_layer_reads(target):
     assert last(seen.features) == pytest.approx(seen.logits, abs=1e-5)
     assert seen.log_probabilities.shape == (n, target.profile.classes)
     assert seen.log_probabilities.exp().sum(1) == pytest.approx(torch.ones(n), abs=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_graphs_that_take_one_image_at_a_time(n):
+    class Together(nn.Module):
+        def forward(self, images):
+            return torch.vmap(lambda image: target.module(image[None])[0])(images)
+
+    class OneByOne(nn.Module):
+        def forward(self, images):
+            return torch.cat([target.module(image[None]) for image in images])
+
+    target = TARGETS["perceptron"]
+    images = torch.rand(n, 1, 8, 8, generator=generator())
+    usual = reading.read(target, images)
+    one_by_one, together = (reading.read(replace(target, module=module()), images) for module in (OneByOne, Together))
+    assert one_by_one.features == pytest.approx(usual.features, abs=1e-5)
+    assert one_by_one.bias
+    assert together.features == pytest.approx(usual.logits, abs=1e-5)
+
+
+@pytest.mark.parametrize("last", [lambda x, w: x @ w, torch.matmul, torch.mm, lambda x, w: torch.addmm(w[0], x, w)])
+def test_a_last_layer_that_is_no_module(last):
+    weight = torch.randn(64, 3, generator=generator())
+
+    class Graph(nn.Module):
+        def forward(self, images):
+            return last(images.flatten(1).tanh(), weight)
+
+    target = replace(TARGETS["perceptron"], module=Graph())
+    images = torch.rand(4, 1, 8, 8, generator=generator())
+    assert torch.equal(reading.read(target, images).features, images.flatten(1).tanh())
 
 
 @EACH

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from math import cos, pi
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
     from auditcli.generator.reading import Reading
     from auditcli.types import Target
+
+
+_CLIP = 0.5
+"""Largest norm of the generator's gradient: one batch that a transformer takes badly would spoil Adam's second moments
+for hundreds of steps. On a transformer of patch 4 it doubled the label agreement after 150."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +140,7 @@ def invert(
         optimizer.zero_grad()
         if objective.requires_grad:
             objective.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), _CLIP)
             optimizer.step()
 
 
@@ -148,31 +155,20 @@ def _terms(
     radius: float,
     all_layers: bool,
 ) -> dict[str, Tensor]:
-    """The terms with a weight, each a number."""
-    wanted = {name for name, weight in asdict(weights).items() if weight}
-    found: dict[str, Tensor] = {}
-    labels, vectors = conditions.labels, conditions.vectors
-    log_q = seen.log_probabilities
-    if "kl" in wanted:
-        found["kl"] = losses.kl(log_q, vectors).mean()
-    if "cross_entropy" in wanted:
-        found["cross_entropy"] = losses.cross_entropy(log_q, labels).mean()
-    if "cosine" in wanted:
-        found["cosine"] = losses.cosine(seen.features)
-    if "orthogonality" in wanted:
-        found["orthogonality"] = losses.orthogonality(seen.features)
-    if wanted & {"kl_perturbed", "cross_entropy_perturbed"}:
-        log_q = read(target, losses.perturbed(images, radius, rng)).log_probabilities
-    if "kl_perturbed" in wanted:
-        found["kl_perturbed"] = losses.kl(log_q, vectors).mean()
-    if "cross_entropy_perturbed" in wanted:
-        found["cross_entropy_perturbed"] = losses.cross_entropy(log_q, labels).mean()
-    if "variation" in wanted:
-        found["variation"] = losses.variation(images).mean()
-    if "out_of_range" in wanted:
-        found["out_of_range"] = losses.out_of_range(images).mean()
-    if "gradient" in wanted and all_layers:
-        found["gradient"] = losses.full_gradient(target, images, labels)
-    elif "gradient" in wanted:
-        found["gradient"] = losses.last_gradient(seen, labels).mean()
-    return found
+    """The terms with a weight, each a number; no other is computed."""
+    p, labels = conditions.vectors, conditions.labels
+    moved = cache(lambda: read(target, losses.perturbed(images, radius, rng)).log_probabilities)
+    terms: dict[str, Callable[[], Tensor]] = {
+        "kl": lambda: losses.kl(seen.log_probabilities, p).mean(),
+        "cross_entropy": lambda: losses.cross_entropy(seen.log_probabilities, labels).mean(),
+        "cosine": lambda: losses.cosine(seen.features),
+        "orthogonality": lambda: losses.orthogonality(seen.features),
+        "kl_perturbed": lambda: losses.kl(moved(), p).mean(),
+        "cross_entropy_perturbed": lambda: losses.cross_entropy(moved(), labels).mean(),
+        "variation": lambda: losses.variation(images).mean(),
+        "out_of_range": lambda: losses.out_of_range(images).mean(),
+        "gradient": lambda: (
+            losses.full_gradient(target, images, labels) if all_layers else losses.last_gradient(seen, labels).mean()
+        ),
+    }
+    return {name: term() for name, term in terms.items() if getattr(weights, name)}

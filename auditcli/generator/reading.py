@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch._C._functorch import is_batchedtensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -23,7 +24,7 @@ class Reading:
     logits: Tensor
     """(n, outputs) as the target gives them: one for a binary model with a single logit."""
     features: Tensor
-    """(n, f) what the last linear layer or convolution reads, flattened; the logits where there is no such layer."""
+    """(n, f) what the last linear layer or convolution reads, flattened; the logits where no such layer is seen."""
     bias: bool
     """Whether that layer adds a bias."""
 
@@ -39,22 +40,32 @@ def read(target: Target, images: Tensor) -> Reading:
     """Ask a target about images (n, c, h, w), and look over its shoulder.
 
     The last layer is found by watching the calls that go to torch, not by hooks: that works for modules, for graphs
-    and for functions alike, and leaves nothing on the target.
+    and for functions alike, and leaves nothing on the target. A layer inside `torch.vmap`, which takes the images of a
+    graph for one image one by one, is not seen.
     """
     with _Watch() as watch:
         logits = target(images)
-    if watch.last is None:
+    inputs = torch.cat(watch.inputs) if watch.inputs else logits
+    if len(inputs) != len(images):
         return Reading(logits, logits, bias=False)
-    inputs, bias = watch.last
-    return Reading(logits, inputs.flatten(1), bias)
+    return Reading(logits, inputs.flatten(1), watch.bias)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    input: Tensor
+    weight: Tensor
+    bias: bool
 
 
 class _Watch(TorchFunctionMode):
-    """Remembers what the last call of a layer read, and whether it had a bias."""
+    """Remembers what was read with the weights that were used last; they may be used for each image anew."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.last: tuple[Tensor, bool] | None = None
+        self._calls: dict[int, tuple[Tensor, list[Tensor]]] = {}
+        self.inputs: Sequence[Tensor] = ()
+        self.bias = False
 
     def __torch_function__(
         self,
@@ -64,25 +75,29 @@ class _Watch(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if (look := _LAYERS.get(func)) is not None and (found := look(*args, **kwargs)) is not None:
-            self.last = found
+        look = _LAYERS.get(func)
+        if look is not None and (call := look(*args, **kwargs)) is not None and not is_batchedtensor(call.input):
+            # The weights are kept beside their inputs: a transposed view would else be gone, and its id used again.
+            _, inputs = self._calls.setdefault(id(call.weight), (call.weight, []))
+            inputs.append(call.input)
+            self.inputs, self.bias = inputs, call.bias
         return func(*args, **kwargs)
 
 
-def _layer(input: Tensor, weight: Tensor, bias: Tensor | None = None, *_: Any, **__: Any) -> tuple[Tensor, bool]:
-    return input, bias is not None
+def _layer(input: Tensor, weight: Tensor, bias: Tensor | None = None, *_: Any, **__: Any) -> _Call:
+    return _Call(input, weight, bias is not None)
 
 
-def _product(input: Tensor, other: Tensor, *_: Any, **__: Any) -> tuple[Tensor, bool] | None:
+def _product(input: Tensor, other: Tensor, *_: Any, **__: Any) -> _Call | None:
     """A product with a matrix of weights; one of two batches is attention."""
-    return (input, False) if other.ndim == 2 and input.ndim >= 2 else None
+    return _Call(input, other, bias=False) if other.ndim == 2 and input.ndim >= 2 else None
 
 
-def _sum_and_product(bias: Tensor, input: Tensor, weight: Tensor, *_: Any, **__: Any) -> tuple[Tensor, bool]:
-    return input, True
+def _sum_and_product(bias: Tensor, input: Tensor, weight: Tensor, *_: Any, **__: Any) -> _Call:
+    return _Call(input, weight, bias=True)
 
 
-_LAYERS: Mapping[Callable[..., Any], Callable[..., tuple[Tensor, bool] | None]] = {
+_LAYERS: Mapping[Callable[..., Any], Callable[..., _Call | None]] = {
     functional.linear: _layer,
     functional.conv2d: _layer,
     torch.matmul: _product,
