@@ -80,10 +80,8 @@ def write_text(path: Path, text: str) -> None:
 def _holds_report(directory: Path) -> bool:
     """Whether it holds a report or an explanation of ours."""
     manifest = _content(directory / "report.json").get("manifest")
-    return (
-        (isinstance(manifest, dict)
-        and "privaudit" in manifest)
-        or ("explanation_version" in _content(directory / "explanation.json"))
+    return (isinstance(manifest, dict) and "privaudit" in manifest) or (
+        "explanation_version" in _content(directory / "explanation.json")
     )
 
 
