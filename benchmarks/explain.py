@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -55,9 +55,13 @@ def images(data: Path, name: str, part: str = "test") -> Tensor:
     return functional.interpolate(pixels.mean(dim=3)[:, None], size=(SIDE, SIDE), mode="bilinear")
 
 
+def _recipe(family: str, name: str) -> Recipe:
+    return Recipe(name, family, Plant("clean"), 100)
+
+
 def measured(family: str, name: str, data: Path, cache: Path) -> list[Row]:
     """All rows of one network, or those of an earlier run."""
-    recipe = Recipe(name, family, Plant("clean"), 100)
+    recipe = _recipe(family, name)
     path = cache / "novelty" / f"{recipe.key}.json"
     if path.exists():
         return [Row(**row) for row in json.loads(path.read_text())]
@@ -76,7 +80,7 @@ def measured(family: str, name: str, data: Path, cache: Path) -> list[Row]:
     return rows
 
 
-def _ways(target: Target, reference: Tensor, rng: torch.Generator):  # type: ignore[no-untyped-def]
+def _ways(target: Target, reference: Tensor, rng: torch.Generator) -> dict[str, Callable[[Tensor], Tensor]]:
     """Scores of images by name, higher = stranger; as `privaudit explain` makes them."""
     trash = novelty.garbage(target.profile.input_shape, rng)
     plain, smooth = (
@@ -102,7 +106,8 @@ def tables(rows: Sequence[Row]) -> dict[str, list[str]]:
     means = [sum(row.auc for row in rows if row.way == way) / max(1, len(cases)) for way in WAYS]
     return {
         "novelty": markdown(
-            ("network", "trained on", "strangers", *WAYS), [*lines, ("mean", "", "", *(f"{mean:.3f}" for mean in means))]
+            ("network", "trained on", "strangers", *WAYS),
+            [*lines, ("mean", "", "", *(f"{mean:.3f}" for mean in means))],
         )
     }
 
@@ -113,10 +118,13 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     parser.add_argument("--cache", type=Path, required=True, metavar="DIR")
     parser.add_argument("--only", default="", help="networks whose family and data set hold this text")
+    parser.add_argument("--finished", action="store_true", help="only networks that were measured before")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args(words)
     torch.set_num_threads(1)
     cases = [(family, name) for family in FAMILIES for name in DATA if given.only in f"{family} {name}"]
+    if given.finished:
+        cases = [case for case in cases if (given.cache / "novelty" / f"{_recipe(*case).key}.json").exists()]
     rows = [row for case in cases for row in measured(*case, given.data, given.cache)]
     made = tables(rows)
     print("\n".join(made["novelty"]))

@@ -253,11 +253,14 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, required=True, metavar="DIR")
     parser.add_argument("--set", choices=SETS, default="fresh")
     parser.add_argument("--only", default="", help="networks whose name holds this text")
+    parser.add_argument("--finished", action="store_true", help="only networks that were measured before")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args(words)
     torch.set_num_threads(1)
     rows = []
     for recipe in (recipe for recipe in recipes(given.set) if given.only in recipe.name):
+        if given.finished and not (given.cache / "maps" / f"{recipe.key}.safetensors").exists():
+            continue
         row = measured(recipe, given.data, given.cache, integrated=given.set == "development")
         rows.append(row)
         scores = " ".join(f"{score:.2f}" for score in row.scores)

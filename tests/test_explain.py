@@ -28,7 +28,10 @@ def example(name="class 3", found=True):
     return Explanation(
         model=schema.Model(
             **{"path": f"{name}.safetensors", "sha256": "0" * 64, "architecture": "784-10", "classes": 10, **shapes},
-            **{"labels": (name,), "mean": (0.0,), "std": (1.0,), "identified_by": "shapes"},
+            labels=(name,),
+            mean=(0.0,),
+            std=(1.0,),
+            identified_by="shapes",
             **dict.fromkeys(("traits", "evidence", "assumptions", "layers"), ()),
         ),
         seconds=60,
@@ -60,11 +63,16 @@ def example(name="class 3", found=True):
             ),
             interventions=(
                 schema.Intervention(
-                    **{"what": "unchanged", "place": None, "right": SHARE, "n": 40},
+                    what="unchanged",
+                    place=None,
+                    right=SHARE,
+                    n=40,
                     **dict.fromkeys(("elsewhere", "followed", "followed_elsewhere")),
                 ),
                 schema.Intervention(
-                    **{"what": "swapped", "place": PLACE, "n": 40},
+                    what="swapped",
+                    place=PLACE,
+                    n=40,
                     **dict.fromkeys(("right", "elsewhere", "followed", "followed_elsewhere"), SHARE),
                 ),
             ),

@@ -80,7 +80,8 @@ def test_the_evidence_of_a_linear_target_is_weight_times_difference():
 def test_shares_of_evidence_are_shares(target):
     found = shortcut.inverted(target, range(3), generator(), per_class=2, steps=20)
     sizes = shortcut.evidence(target, found, generator()).abs().sum(dim=(1, 2))
-    assert (sizes > 0).all() and (sizes <= 1 + 1e-5).all()
+    assert (sizes > 0).all()
+    assert (sizes <= 1 + 1e-5).all()
 
 
 def test_a_square_sways_a_linear_target_by_its_weights():
@@ -139,7 +140,8 @@ def test_inverted_images_are_of_their_class(outputs):
     target = dense_target(dense_stack(64, 20, outputs, seed=1))
     found = shortcut.inverted(target, range(max(2, outputs)), generator(), per_class=3, steps=60, variation=0.0)
     assert found.images.shape == (max(2, outputs), 3, 1, 8, 8)
-    assert 0 <= float(found.images.min()) and float(found.images.max()) <= 1
+    assert float(found.images.min()) >= 0
+    assert float(found.images.max()) <= 1
     answers = shortcut.scores(target, found.images.flatten(0, 1)).argmax(dim=1).view(-1, 3)
     assert (answers == torch.arange(max(2, outputs))[:, None]).all()
 
@@ -240,11 +242,14 @@ def test_a_square_that_is_all_decides_all():
     assert [one.what for one in found] == ["unchanged", "masked", "moved", "swapped"]
     plain, masked, moved, swapped = found
     assert plain.right.value == 1
-    assert plain.place is None and plain.elsewhere is None
-    assert masked.right.value == 0.5 and masked.elsewhere.value == 1  # dark everywhere: the class that needs no light
+    assert plain.place is None
+    assert plain.elsewhere is None
+    assert masked.right.value == 0.5
+    assert masked.elsewhere.value == 1
     assert moved.right.value == 0.5
     assert (swapped.right.value, swapped.followed.value) == (0, 1)
-    assert swapped.elsewhere.value == 1 and swapped.followed_elsewhere.value == 0
+    assert swapped.elsewhere.value == 1
+    assert swapped.followed_elsewhere.value == 0
     assert all(one.right.low <= one.right.value <= one.right.high for one in found)
 
 
@@ -267,7 +272,8 @@ def test_masked_takes_the_mean_of_the_rim():
 def test_moved_exchanges_two_squares_and_swapped_takes_one():
     images, place, to = torch.rand(1, 1, 9, 9, generator=generator()), Place(0, 0, 3), Place(5, 6, 3)
     out = shortcut.moved(images, place, (to,))
-    assert torch.equal(place.of(out), to.of(images)) and torch.equal(to.of(out), place.of(images))
+    assert torch.equal(place.of(out), to.of(images))
+    assert torch.equal(to.of(out), place.of(images))
     assert torch.equal(shortcut.moved(out, place, (to,)), images)
     pair = torch.rand(2, 1, 9, 9, generator=generator())
     out = shortcut.swapped(pair, place, torch.tensor([1, 0]))
