@@ -1,6 +1,9 @@
 """Where a target's evidence sits: maps and scores against slow obvious versions, and a shortcut that was planted."""
 
 import math
+import re
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -221,6 +224,15 @@ def test_images_tell_that_the_place_matters(planted):
     assert plain.right.value > 0.9
     assert masked.right.high < masked.elsewhere.low
     assert moved.right.high < moved.elsewhere.low
+
+
+def test_the_settings_of_the_page_are_those_of_the_code():
+    page = (Path(__file__).resolve().parents[1] / "docs" / "shortcut.md").read_text(encoding="utf-8")
+    stated = re.findall(r"^\| `([A-Z_]+)` \| ([\d.]+) \|", page, re.M)
+    modules = [import_module(f"auditcli.shortcut.{name}") for name in ("_diagnosis", "_stamps", "_inversion")]
+    known = {name: value for module in modules for name, value in vars(module).items() if name.isupper()}
+    assert len(stated) == 10
+    assert {name: float(value) for name, value in stated} == {name: known[name] for name, _ in stated}
 
 
 # ---- interventions --------------------------------------------------------------------------------------------------
