@@ -1,8 +1,8 @@
 """Small networks with a shortcut planted in their training images, and clean ones.
 
-Public names: `Plant`, `Recipe`, `Victim`, `victim`, `CLASSES`. A patch is drawn into the training images whose place, or
-whose brightness, tells the class. Where its strength is below 1 some images hold the patch of another class, drawn at
-random. A decoy is a bright patch at a random place that tells nothing.
+Public names: `Plant`, `Recipe`, `Victim`, `victim`, `CLASSES`. A patch is drawn into the training images whose place,
+or whose brightness, tells the class. Where its strength is below 1 some images hold the patch of another class, drawn
+at random. A decoy is a bright patch at a random place that tells nothing.
 """
 
 from __future__ import annotations

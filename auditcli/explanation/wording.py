@@ -17,8 +17,8 @@ NO_VERDICT: Final = (
 NOTES: Final = (
     "An inverted or generated image is what the model answers to, not what it was trained on. It need not look like "
     "the class: networks take patterns for a class that no person would.",
-    "A shortcut is named where one square decides about a class far more than the model's other places do. Shortcuts of "
-    "another kind (a texture, a colour, a background, a mark that moves) are not looked for.",
+    "A shortcut is named where one square decides about a class far more than the model's other places do. Shortcuts "
+    "of another kind (a texture, a colour, a background, a mark that moves) are not looked for.",
     "Whether a named place is a shortcut or the very thing the class is about, only images and knowledge of them can "
     "tell: change the place in real images, with --images.",
     "The out-of-distribution score compares images with each other. It is no probability.",
@@ -36,10 +36,10 @@ def shortcut_sentence(part: ShortcutPart) -> str:
     if part.status != "done" or part.score is None or part.nearest is None:
         return f"Shortcut: {undone(part.status)}. {sentence(part.reason)}"
     if not part.shortcuts:
-        return f"No place stands out: the highest score is {part.score:.2f}, and {part.threshold:g} is what a shortcut takes."
+        return f"No place stands out: the highest score is {part.score:.2f}, and a shortcut takes {part.threshold:g}."
     first = part.shortcuts[0]
     many = len(part.shortcuts)
-    classes = f"{many} classes hang" if many > 1 else "One class hangs"
+    classes = f"{many} classes each hang" if many > 1 else "One class hangs"
     return (
         f"{classes} on one place of the image. The strongest is {first.name}: {where(first.place)} "
         f"(score {first.score:.2f}, threshold {part.threshold:g})."

@@ -1,10 +1,12 @@
 """Does a target lean on one place of the image, as on a mark in a corner that came with a class?
 
-From the weights alone: images inverted for each class, a map of where the evidence for it sits, and a score of how far
-it is concentrated at one place. With images: what becomes of the answers when that place is changed. Nothing here is a
-verdict. Public names: `THRESHOLD`, `ORDINARY`, `SIDES`, `diagnose`, `Diagnosis`, `Shortcut`, `concentration`, `sway`, `Sway`, `slope`,
-`neutral`, `contrast`, `framed`, `evidence`, `boxes`, `inverted`, `Inverted`, `interventions`, `Intervention`, `masked`, `moved`, `swapped`,
-`Place`, `scores`.
+From the weights alone: where squares move a class's answer, images inverted for each class, where the evidence in them
+sits, and a score of how far a class is concentrated at one place. With images: what becomes of the answers when that
+place is changed. Nothing here is a verdict.
+
+Public names: `diagnose`, `Diagnosis`, `Shortcut`, `THRESHOLD`, `ORDINARY`, `SIDES`, `concentration`; what it is
+made of: `sway`, `Sway`, `slope`, `neutral`, `contrast`, `framed`, `evidence`, `boxes`, `inverted`, `Inverted`, `scores`;
+with images: `interventions`, `Intervention`, `masked`, `moved`, `swapped`, `Place`.
 """
 
 from auditcli.shortcut._diagnosis import ORDINARY, SIDES, THRESHOLD, Diagnosis, Shortcut, concentration, diagnose

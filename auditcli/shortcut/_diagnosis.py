@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 from auditcli.shortcut._evidence import boxes, evidence
 from auditcli.shortcut._inversion import STEPS, Inverted, inverted, scores
 from auditcli.shortcut._place import Place, elsewhere
@@ -13,7 +15,6 @@ from auditcli.shortcut._stamps import Sway, slope, sway
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import torch
     from torch import Tensor
 
     from auditcli.types import Target
@@ -90,7 +91,7 @@ def diagnose(
     Raises:
         AttackError: There was too little time, or the target's outputs are not finite; see `sway` and `inverted`.
     """
-    side = side or max(2, round(min(target.profile.input_shape[1:]) / SIDES))
+    side = side or max(3, round(min(target.profile.input_shape[1:]) / SIDES))
     swayed = sway(target, side, rng, deadline=seconds[0])
     found = inverted(target, classes, rng, per_class=per_class, steps=steps, deadline=seconds[1])
     dependence = swayed.dependence()[list(classes)]
@@ -113,15 +114,17 @@ def diagnose(
     )
 
 
-def concentration(dependence: Tensor, slopes: Tensor) -> tuple[tuple[float, ...], tuple[tuple[int, int], ...]]:
+def concentration(
+    dependence: Tensor, slopes: Sequence[Tensor]
+) -> tuple[tuple[float, ...], tuple[tuple[int, int], ...]]:
     """How far each class depends on one place more than on others: the model's own other places are the control.
 
     The geometric mean of two ratios: the class's largest dependence over the `ORDINARY` quantile of its entries, and
-    its largest slope over the `STEEP` quantile of the slopes of all classes.
+    its largest slope over the `STEEP` quantile of the slopes of all classes, at the size of square where that is most.
 
     Args:
         dependence: (k, rows, columns), at least 0; see `Sway.dependence`.
-        slopes: (k, ...), at least 0; see `slope`.
+        slopes: One or several maps (k, ...), at least 0; see `slope`.
 
     Returns:
         A score for each class, and the (row, column) of its largest dependence.
@@ -129,7 +132,8 @@ def concentration(dependence: Tensor, slopes: Tensor) -> tuple[tuple[float, ...]
     flat = dependence.flatten(1)
     largest, at = flat.max(dim=1)
     of_place = largest / flat.quantile(ORDINARY, dim=1).clamp_min(_TINY)
-    of_slope = slopes.flatten(1).amax(dim=1) / slopes.flatten().quantile(STEEP).clamp_min(_TINY)
+    steep = [one.flatten(1).amax(dim=1) / one.flatten().quantile(STEEP).clamp_min(_TINY) for one in slopes]
+    of_slope = torch.stack(steep).amax(dim=0)
     width = dependence.shape[-1]
     return tuple((of_place * of_slope).sqrt().tolist()), tuple(divmod(index, width) for index in at.tolist())
 

@@ -23,15 +23,15 @@ _TINY = 1e-6
 
 
 def evidence(target: Target, found: Inverted, rng: torch.Generator) -> Tensor:
-    """The share of each class's evidence that sits on each pixel, (k, h, w); it sums to 1 for a class.
+    """The share of each class's evidence that sits on each pixel, (k, h, w); without their signs they sum to 1 at most.
 
-    For inverted images `x` of class c and `x'` of a rival r, the margin is `m = log p_c - log p_r`. Integrated gradients
+    For inverted images `x` of class c and `x'` of a rival r the margin is `m = log p_c - log p_r`. Integrated gradients
     along the line from `x'` to `x` divide `m(x) - m(x')` among the pixels:
 
         a_i = (x_i - x'_i) * integral over t in [0, 1] of dm/dx_i at x' + t (x - x')
 
-    and `sum_i a_i = m(x) - m(x')`. Maps are averaged over the pairs of a class and a rival, divided by their sum, and
-    averaged over rivals.
+    and `sum_i a_i = m(x) - m(x')`. Maps are averaged over the pairs of a class and a rival, divided by the sum of their
+    sizes, and averaged over rivals.
 
     Args:
         target: Any classifier.
@@ -49,7 +49,7 @@ def evidence(target: Target, found: Inverted, rng: torch.Generator) -> Tensor:
         shares = []
         for rival in sorted(others[number] for number in drawn):
             divided = _divided(target, found.images[rival], found.images[index], (label, found.classes[rival])).mean(0)
-            shares.append(divided / divided.sum().clamp_min(_TINY))
+            shares.append(divided / divided.abs().sum().clamp_min(_TINY))
         maps.append(torch.stack(shares).mean(dim=0))
     return torch.stack(maps)
 

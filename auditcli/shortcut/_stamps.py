@@ -96,18 +96,18 @@ def sway(target: Target, side: int, rng: torch.Generator, *, deadline: float = f
     return Sway((total / done).permute(0, 3, 1, 2), side, stride, done)
 
 
-def slope(target: Target, classes: Sequence[int], side: int, rng: torch.Generator) -> Tensor:
-    """How much steeper a class's logit is in the pixels of a square than in those of the frame around it.
+def slope(target: Target, classes: Sequence[int], side: int, rng: torch.Generator) -> tuple[Tensor, ...]:
+    """How much steeper a class's logit is in the pixels of a square than in those right around it.
 
     Args:
         target: Any classifier.
         classes: k of them.
-        side: Of the square; the frame is half as wide.
+        side: Of the square; one pixel less and one more are looked at too, for a mark stands out at its own size.
         rng: Of the neutral images.
 
     Returns:
-        (k, h - side + 1, w - side + 1), at least 0: the mean gradient of the centred logit over a square and the
-        neutral images, minus that over the frame, without its sign.
+        For each side s a map (k, h - s + 1, w - s + 1), at least 0: the mean gradient of the centred logit over a
+        square and the neutral images, minus that over the frame of one pixel around it, without its sign.
     """
     images = neutral(target.profile.input_shape, SLOPES, rng).to(device_of(target))
     maps = []
@@ -117,7 +117,8 @@ def slope(target: Target, classes: Sequence[int], side: int, rng: torch.Generato
             pixels = part.clone().requires_grad_()
             gradients += torch.autograd.grad(_centred(read(target, pixels).log_probabilities)[:, label].sum(), pixels)
         maps.append(torch.cat(gradients).sum(dim=1).mean(dim=0))
-    return framed(torch.stack(maps), side, max(1, side // 2)).abs()
+    gradient = torch.stack(maps)
+    return tuple(framed(gradient, one, 1).abs() for one in (side - 1, side, side + 1))
 
 
 def framed(maps: Tensor, side: int, width: int) -> Tensor:
