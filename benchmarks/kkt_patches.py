@@ -51,13 +51,11 @@ class Recipe:
     second: bool = False
     """A second convolution, 3 x 3 of stride 2, stands behind the first."""
     steps: int = 3_000
-    upper_weights: tuple[float, ...] = (0.1,)
-    """Settings of the attack that are compared."""
 
 
 RECIPES = (
     Recipe("28 x 28", 28, 1, 128),
-    Recipe("14 x 14", 14, 7, 128, upper_weights=(0.1, 0.0, 1.0)),
+    Recipe("14 x 14", 14, 7, 128),
     Recipe("7 x 7", 7, 3, 64, second=True),
     Recipe("5 x 5", 5, 2, 64, second=True),
     Recipe("14 x 14, default start", 14, 7, 128, first_std=None),
@@ -67,10 +65,9 @@ RECIPES = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one network gave away to the attack with these settings."""
+    """What one network gave away to the attack."""
 
     name: str
-    upper_weight: float
     places: int
     loss: float
     objective: float
@@ -93,31 +90,26 @@ def main() -> None:
         controls = torch.from_numpy(stored["x_test"][:_CONTROLS]).float()[:, None] / 255
     chosen = torch.cat([torch.nonzero(labels == label)[: _IMAGES // 10, 0] for label in range(10)])
     members, classes = images[chosen].float()[:, None] / 255, labels[chosen].long()
-    rows = [
-        _kept(recipe, weight, members, classes, controls, arguments.cache)
-        for recipe in RECIPES
-        for weight in recipe.upper_weights
-    ]
+    rows = [_kept(recipe, members, classes, controls, arguments.cache) for recipe in RECIPES]
     print(text := _table(rows))
     if arguments.write:
         _write(text)
         _draw(arguments.cache, members)
 
 
-def _kept(recipe: Recipe, weight: float, members: Tensor, classes: Tensor, controls: Tensor, cache: Path) -> Row:
-    path = cache / f"{re.sub('[^a-z0-9]+', '-', recipe.name)}-{weight:g}.json"
+def _kept(recipe: Recipe, members: Tensor, classes: Tensor, controls: Tensor, cache: Path) -> Row:
+    path = cache / f"{re.sub('[^a-z0-9]+', '-', recipe.name)}.json"
     if not path.exists():
         print(f"{path.stem} at {datetime.now(UTC):%H:%M:%S}", file=sys.stderr, flush=True)
         target, loss, places = _victim(recipe, members, classes, cache)
         (attack,) = (one for one in all_attacks() if one.name == "kkt_patches")
         budget = Budget(steps=_STEPS, seconds=600, candidates=_CANDIDATES, restarts=1)
-        found = run(attack.with_settings(upper_weight=weight), target, budget, seed=0)
+        found = run(attack, target, budget, seed=0)
         near, far = (similarity(found.candidates[0], each) for each in (members, controls))
         nearest = found.candidates[0, list(near.best_candidate)]
         np.savez_compressed(path.with_suffix(".npz"), nearest=(nearest * 255).round().byte().numpy(), ssim=near.best)
         row = Row(
             name=recipe.name,
-            upper_weight=weight,
             places=places,
             loss=loss,
             objective=found.objective[0],
@@ -178,12 +170,12 @@ def _train(net: nn.Module, recipe: Recipe, inputs: Tensor, classes: Tensor) -> N
 
 def _table(rows: list[Row]) -> str:
     header = (
-        *("first kernel", "places", "loss", "`upper_weight`", "objective", "members at SSIM 0.5", "median (best)"),
+        *("first kernel", "places", "loss", "objective", "members at SSIM 0.5", "median (best)"),
         *("of 400 controls at 0.5", "median (best)", "p", "seconds"),
     )
     cells = (
         (
-            *(row.name, row.places, f"{row.loss:.1g}", f"{row.upper_weight:g}", f"{row.objective:.2f}"),
+            *(row.name, row.places, f"{row.loss:.1g}", f"{row.objective:.2f}"),
             *(f"{row.recovered} of {_IMAGES}", f"{row.median:.2f} ({row.best:.2f})"),
             *(row.controls, f"{row.control_median:.2f} ({row.best_control:.2f})", f"{row.p_value:.1g}"),
             f"{row.seconds:.0f}",
@@ -205,7 +197,7 @@ def _draw(cache: Path, members: Tensor) -> None:
     rows = [list(members[:: len(members) // _SHOWN][:_SHOWN, 0])]
     for recipe in RECIPES[:4]:
         stem = re.sub("[^a-z0-9]+", "-", recipe.name)
-        with np.load(cache / f"{stem}-0.1.npz", allow_pickle=False) as stored:
+        with np.load(cache / f"{stem}.npz", allow_pickle=False) as stored:
             nearest = torch.from_numpy(stored["nearest"]).float() / 255
         rows.append(list(nearest[:: len(members) // _SHOWN][:_SHOWN, 0]))
     framed = [torch.cat([functional.pad(one, (1, 1, 1, 1), value=1) for one in row], dim=1) for row in rows]

@@ -44,7 +44,7 @@ def kkt_patches(
     anneal: float = 0.7,
     upper_weight: float = 0.1,
     sharpness: float = 20.0,
-    share: float = 0.001,
+    share: float = 0.1,
     start: float = 0.035,
     box_weight: float = 1.0,
     multiplier_weight: float = 5.0,
