@@ -138,6 +138,11 @@ def _seen(recipe: Recipe, side: int, data: Path, cache: Path, *, integrated: boo
     return seen
 
 
+def _marked(plant: Plant) -> int:
+    """How many classes have a patch."""
+    return plant.classes if plant.planted else 0
+
+
 def _slopes(seen: dict[str, Tensor]) -> list[Tensor]:
     return [value for name, value in sorted(seen.items()) if name.startswith("slope")]
 
