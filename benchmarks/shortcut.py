@@ -23,7 +23,7 @@ import torch
 from explain_page import write
 from page import markdown
 from safetensors.torch import load_file, save_file
-from shortcut_victims import CLASSES, Plant, Recipe, Victim, victim
+from shortcut_victims import CLASSES, SIDE, Plant, Recipe, Victim, places, victim
 from torch import Tensor
 
 from auditcli import shortcut
@@ -56,10 +56,8 @@ class Row:
     strength: float
     classes: int
     size: int
-    plain: float
-    own: float
-    wrong: float
-    """Accuracy on test images without patches, with their class's, with another class's."""
+    lean: float
+    """How much accuracy on test images another class's patch costs, against the own class's."""
     scores: tuple[float, ...]
     """One for each of `SCORES`; the last only where it was measured."""
     flagged: int
@@ -82,11 +80,6 @@ class Row:
         """The one of the product."""
         return self.scores[2]
 
-    @property
-    def lean(self) -> float:
-        """How much accuracy another class's patch costs."""
-        return self.own - self.wrong
-
 
 def recipes(set_: str) -> Iterator[Recipe]:
     """All networks of a set; in the fresh one patches of side 3, 4 and 5 in turn."""
@@ -100,18 +93,15 @@ def recipes(set_: str) -> Iterator[Recipe]:
 
 
 def measured(recipe: Recipe, data: Path, cache: Path, *, integrated: bool) -> Row:
-    """Train, diagnose, and compare with what was planted; the slow parts are read where they were done before."""
-    found = victim(recipe, data, cache / "victims")
-    side = max(3, round(min(found.images.shape[-2:]) / shortcut.SIDES))
-    seen = _diagnosed(recipe, found, side, cache / "maps", integrated=integrated)
+    """Train, diagnose, and compare with what was planted; what was measured before is read from the cache."""
+    side = max(3, round(SIDE / shortcut.SIDES))
+    seen = _seen(recipe, side, data, cache, integrated=integrated)
     scores, at = shortcut.concentration(seen["dependence"], _slopes(seen))
     stride = max(1, side // 2)
-    places = [Place(row * stride, column * stride, side) for row, column in at]
+    found = [Place(row * stride, column * stride, side) for row, column in at]
     over = [label for label, score in enumerate(scores) if score >= shortcut.THRESHOLD]
-    planted = [Place(row, column, recipe.plant.size) for row, column in found.places]
+    planted = [Place(row, column, recipe.plant.size) for row, column in places(recipe)]
     own = {label: planted[label if recipe.plant.kind == "position" else 0] for label in range(_marked(recipe.plant))}
-    its = [label for label in over if label in own and places[label].overlaps(own[label])]
-    plain, right, wrong = _accuracies(found)
     return Row(
         family=recipe.family,
         data=recipe.data,
@@ -119,36 +109,37 @@ def measured(recipe: Recipe, data: Path, cache: Path, *, integrated: bool) -> Ro
         strength=recipe.plant.strength,
         classes=recipe.plant.classes,
         size=recipe.plant.size,
-        plain=plain,
-        own=right,
-        wrong=wrong,
+        lean=float(seen["lean"]),
         scores=(*_alone(seen), max(scores), *(float(seen[name]) for name in ("integrated",) if name in seen)),
         flagged=len(over),
-        at_a_place=sum(any(places[label].overlaps(place) for place in planted) for label in over),
-        at_its_place=len(its),
+        at_a_place=sum(any(found[label].overlaps(place) for place in planted) for label in over),
+        at_its_place=sum(label in own and found[label].overlaps(own[label]) for label in over),
         marked=len(own),
         seconds=float(seen["seconds"]),
     )
 
 
-def _diagnosed(recipe: Recipe, found: Victim, side: int, cache: Path, *, integrated: bool) -> dict[str, Tensor]:
+def _seen(recipe: Recipe, side: int, data: Path, cache: Path, *, integrated: bool) -> dict[str, Tensor]:
     """What is slow, kept in a file."""
-    path = cache / f"{recipe.key}.safetensors"
+    path = cache / "maps" / f"{recipe.key}.safetensors"
     if path.exists():
         return load_file(path)
+    found = victim(recipe, data, cache / "victims")
     rng, began = torch.Generator().manual_seed(recipe.seed), time.monotonic()
     seen = {"dependence": shortcut.sway(found.target, side, rng).dependence().contiguous()}
     slopes = shortcut.slope(found.target, range(CLASSES), side, rng)
     seen |= {f"slope {index}": slope.contiguous() for index, slope in enumerate(slopes)}
     seen["seconds"] = torch.tensor(time.monotonic() - began)
+    seen["lean"] = torch.tensor(_accuracy(found, found.own) - _accuracy(found, found.wrong))
     if integrated:
         seen["integrated"] = torch.tensor(_integrated(found, side, rng))
-    cache.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     save_file(seen, path)
     return seen
 
 
 def _marked(plant: Plant) -> int:
+    """How many classes have a patch."""
     return plant.classes if plant.planted else 0
 
 
@@ -172,12 +163,9 @@ def _integrated(found: Victim, side: int, rng: torch.Generator) -> float:
     return float(local.max() / local.flatten().quantile(0.95))
 
 
-def _accuracies(found: Victim) -> list[float]:
-    def accuracy(images: Tensor) -> float:
-        with torch.no_grad():
-            return float((found.target(images).argmax(1) == found.labels).double().mean())
-
-    return [accuracy(images) for images in (found.images, found.own, found.wrong)]
+def _accuracy(found: Victim, images: Tensor) -> float:
+    with torch.no_grad():
+        return float((found.target(images).argmax(1) == found.labels).double().mean())
 
 
 def tables(rows: Sequence[Row], set_: str) -> dict[str, list[str]]:

@@ -1,8 +1,8 @@
 """Small networks with a shortcut planted in their training images, and clean ones.
 
-Public names: `Plant`, `Recipe`, `Victim`, `victim`, `CLASSES`. A patch is drawn into the training images whose place,
-or whose brightness, tells the class. Where its strength is below 1 some images hold the patch of another class, drawn
-at random. A decoy is a bright patch at a random place that tells nothing.
+Public names: `Plant`, `Recipe`, `Victim`, `victim`, `places`, `CLASSES`, `SIDE`. A patch is drawn into the training
+images whose place, or whose brightness, tells the class. Where its strength is below 1 some images hold the patch of
+another class, drawn at random. A decoy is a bright patch at a random place that tells nothing.
 """
 
 from __future__ import annotations
@@ -73,12 +73,10 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Victim:
-    """A trained network, where its shortcut lies, and test images that it never saw."""
+    """A trained network, and test images that it never saw."""
 
     target: Target
     path: Path
-    places: tuple[tuple[int, int], ...]
-    """(row, column) of each class's patch, its upper left corner; empty without a shortcut."""
     images: Tensor
     """(n, 1, 28, 28) in [0, 1], without any patch."""
     labels: Tensor
@@ -98,7 +96,7 @@ def victim(recipe: Recipe, data: Path, cache: Path) -> Victim:
         cache: Where trained weights are kept.
     """
     rng = torch.Generator().manual_seed(recipe.seed)
-    places = _places(recipe.plant, rng)
+    spots = _places(recipe.plant, rng)
     with np.load(data / f"{recipe.data}.npz") as held:
         drawn = torch.randperm(len(held["y_train"]), generator=rng)[: recipe.images].numpy()
         images, labels = _pixels(held["x_train"][drawn]), torch.from_numpy(held["y_train"][drawn]).long()
@@ -107,19 +105,24 @@ def victim(recipe: Recipe, data: Path, cache: Path) -> Victim:
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         carried = _carried(labels, recipe.plant, rng)
-        net = trained(recipe, planted(images, carried, recipe.plant, places), labels)
+        net = trained(recipe, planted(images, carried, recipe.plant, spots), labels)
         save_described(path, net.state_dict(), _description(recipe))
     rng = torch.Generator().manual_seed(recipe.seed)
     other = (classes + torch.randint(1, CLASSES, classes.shape, generator=rng)) % CLASSES
     return Victim(
         target=load(path, device="cpu"),
         path=path,
-        places=tuple(places[: _marked(recipe.plant)]) if recipe.plant.planted else (),
         images=shown,
         labels=classes,
-        own=planted(shown, classes, recipe.plant, places),
-        wrong=planted(shown, other, recipe.plant, places),
+        own=planted(shown, classes, recipe.plant, spots),
+        wrong=planted(shown, other, recipe.plant, spots),
     )
+
+
+def places(recipe: Recipe) -> tuple[tuple[int, int], ...]:
+    """(row, column) of the upper left corner of each class's patch, or of the one patch; empty without a shortcut."""
+    drawn = _places(recipe.plant, torch.Generator().manual_seed(recipe.seed))
+    return tuple(drawn[: _marked(recipe.plant)]) if recipe.plant.planted else ()
 
 
 def planted(images: Tensor, classes: Tensor, plant: Plant, places: list[tuple[int, int]]) -> Tensor:

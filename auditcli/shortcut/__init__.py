@@ -4,9 +4,9 @@ From the weights alone: where squares move a class's answer, images inverted for
 sits, and a score of how far a class is concentrated at one place. With images: what becomes of the answers when that
 place is changed. Nothing here is a verdict.
 
-Public names: `diagnose`, `Diagnosis`, `Shortcut`, `THRESHOLD`, `ORDINARY`, `SIDES`, `concentration`; what it is
-made of: `sway`, `Sway`, `slope`, `neutral`, `contrast`, `framed`, `evidence`, `boxes`, `inverted`, `Inverted`, `scores`;
-with images: `interventions`, `Intervention`, `masked`, `moved`, `swapped`, `Place`.
+Public names: `diagnose`, `Diagnosis`, `Shortcut`, `THRESHOLD`, `ORDINARY`, `SIDES`, `concentration`. What it is made
+of: `sway`, `Sway`, `slope`, `neutral`, `contrast`, `framed`, `evidence`, `boxes`, `inverted`, `Inverted`, `scores`.
+With images: `interventions`, `Intervention`, `masked`, `moved`, `swapped`, `Place`.
 """
 
 from auditcli.shortcut._diagnosis import ORDINARY, SIDES, THRESHOLD, Diagnosis, Shortcut, concentration, diagnose
