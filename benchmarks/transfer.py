@@ -234,8 +234,10 @@ _DRAWING = 200
 
 def table(rows: list[Row]) -> list[str]:
     """Markdown, a line a head."""
-    header = ("head", "rank", "residual", "members >= 0.9", "centred", "controls >= 0.9 (best)", "strangers >= 0.9")
-    header += ("clusters", "of them right", "members in them", "all candidates right", "s")
+    header = (
+        *("head", "rank", "residual", "members >= 0.9", "centred", "controls >= 0.9 (best)", "strangers >= 0.9"),
+        *("clusters", "of them right", "members in them", "all candidates right", "s"),
+    )
     cells = [
         (
             row.case,

@@ -196,7 +196,7 @@ def backbone(recipe: Backbone, images: Tensor) -> Features:
     with torch.no_grad():
         weight, bias = _filters(shown, torch.Generator().manual_seed(recipe.seed))
         features.filters.weight.copy_(weight.view_as(features.filters.weight))
-        features.filters.bias.copy_(bias)
+        features.filters.bias = nn.Parameter(bias)
         maps = torch.cat([features.maps(batch) for batch in shown.split(500)])
         centre = maps.mean(dim=0)
         values, rows = torch.linalg.eigh((maps - centre).T @ (maps - centre) / len(maps))

@@ -94,8 +94,9 @@ def _convolved(x: Tensor, layer: tuple[Tensor, Tensor], stride: int = 1) -> Tens
     reach = weight.shape[-1] // 2
     padded = functional.pad(x, (reach,) * 4, mode="reflect") if reach else x
     flat = padded.flatten(0, 1)[None]
-    out = functional.conv2d(flat, weight.flatten(0, 1), bias.flatten(), stride=stride, groups=len(x))
-    return out[0].unflatten(0, (len(x), -1))
+    out: Tensor = functional.conv2d(flat, weight.flatten(0, 1), bias.flatten(), stride=stride, groups=len(x))
+    images: Tensor = out[0].unflatten(0, (len(x), -1))
+    return images
 
 
 def _active(x: Tensor) -> Tensor:
