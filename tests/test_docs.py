@@ -96,7 +96,9 @@ def test_every_page_of_a_plugin_has_its_plugin():
         assert {page.stem for page in (DOCS / kind).glob("*.md")} == {plugin.name for plugin in plugins}
 
 
-@pytest.mark.parametrize("attack", [one for one in all_attacks() if one.settings and not one.negative_control], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "attack", [one for one in all_attacks() if one.settings and not one.negative_control], ids=lambda one: one.name
+)
 def test_the_settings_on_a_page_are_those_of_the_attack(attack):
     rows = table(DOCS / "attacks" / f"{attack.name}.md", "setting", "default")
     assert {name: row[0] for name, row in rows.items()} == {name: str(value) for name, value in attack.settings.items()}
