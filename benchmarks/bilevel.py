@@ -74,10 +74,10 @@ def main() -> None:
         before, rest = page.read_text(encoding="utf-8").split(BEGIN)
         page.write_text(before + BEGIN + text + END + rest.split(END)[1], encoding="utf-8")
         draw([(one.network, one.check) for one in cases], DOCS / "figures" / "bilevel.svg")
-        for one in cases:
-            if one.network in SHOWN:
-                path = DOCS / "figures" / f"bilevel-{one.network}-{one.check.attack}.png"
-                sheet(one.runs, subjects[one.network].members.images, path)
+        for shown in cases:
+            if shown.network in SHOWN:
+                path = DOCS / "figures" / f"bilevel-{shown.network}-{shown.check.attack}.png"
+                sheet(shown.runs, subjects[shown.network].members.images, path)
 
 
 def case(name: str, one: Subject, attack: Attack, cache: Path, *, steps: int, seed: int) -> Case:
