@@ -58,7 +58,7 @@ MAY_IMPORT = {
     "novelty": {"generator", "types", "errors"},
     "explanation": {"explanation", "report", "errors", "resources"},
     "explaining": {
-        *("explaining", "explanation", "shortcut", "novelty", "generator", "threads", "device", "inspection"),
+        *("explaining", "explanation", "shortcut", "novelty", "generator", "threads", "device", "inspection", "report"),
         *("loading", "families", "hypotheses", "images", *BASE, ""),
     },
     "terminal": {"terminal", "comparison", "explanation", "gate", "initialisation", "report", "types", "errors"},
