@@ -110,7 +110,7 @@ def train(
         labels = torch.cat([answers[drawn], answers.new_full((len(images) - len(drawn),), classes)])
         loss = functional.cross_entropy(_outputs(ours, head, images), labels)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         done += 1
     if done < min(steps, FEWEST_STEPS):

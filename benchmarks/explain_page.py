@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,5 +19,6 @@ def write(tables: Mapping[str, Sequence[str]]) -> None:
     for name, lines in tables.items():
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         body = "\n".join((begin, "", *lines, "", when, "", end))
-        text = re.sub(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _, body=body: body, text, flags=re.DOTALL)
+        before, rest = text.split(begin, 1)
+        text = before + body + rest.split(end, 1)[1]
     PAGE.write_text(text, encoding="utf-8")

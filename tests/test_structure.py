@@ -57,7 +57,7 @@ MAY_IMPORT = {
     "explanation": {"explanation", "report", "errors", "resources"},
     "explaining": {
         *("explaining", "explanation", "shortcut", "novelty", "generator", "threads", "device", "inspection"),
-        *("loading", "families", "hypotheses", "images", *BASE, ""),
+        *("loading", "families", "hypotheses", "images", "report", *BASE, ""),
     },
     "terminal": {"terminal", "comparison", "explanation", "gate", "report", "types", "errors"},
     "shorthand": {"errors"},

@@ -12,6 +12,7 @@ from auditcli import generator, novelty, shortcut
 from auditcli.errors import AttackError
 from auditcli.explaining._drawing import picture, signed, strength, strip
 from auditcli.explanation import schema
+from auditcli.report import schema as report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -214,9 +215,9 @@ def _intervention(one: shortcut.Intervention) -> schema.Intervention:
         what=one.what,
         place=None if one.place is None else _place(one.place),
         right=_interval(one.right),
-        elsewhere=one.elsewhere and _interval(one.elsewhere),
-        followed=one.followed and _interval(one.followed),
-        followed_elsewhere=one.followed_elsewhere and _interval(one.followed_elsewhere),
+        elsewhere=None if one.elsewhere is None else _interval(one.elsewhere),
+        followed=None if one.followed is None else _interval(one.followed),
+        followed_elsewhere=None if one.followed_elsewhere is None else _interval(one.followed_elsewhere),
         n=one.n,
     )
 
@@ -225,8 +226,8 @@ def _place(place: shortcut.Place) -> schema.Place:
     return schema.Place(row=place.row, column=place.column, side=place.side)
 
 
-def _interval(interval: Interval) -> schema.Interval:
-    return schema.Interval(value=interval.value, low=interval.low, high=interval.high)
+def _interval(interval: Interval) -> report.Interval:
+    return report.Interval(value=interval.value, low=interval.low, high=interval.high)
 
 
 def _no_places(status: schema.Status, reason: str, seconds: float) -> schema.ShortcutPart:

@@ -58,7 +58,7 @@ def _divided(target: Target, start: Tensor, end: Tensor, classes: tuple[int, int
     """What each pixel (n, h, w) adds to the margin of the first class over the second, from start to end."""
     moments = (torch.arange(POINTS, device=start.device) + 0.5) / POINTS
     path = start + moments.view(-1, 1, 1, 1, 1) * (end - start)
-    slopes = []
+    slopes: list[Tensor] = []
     for part in batches(path.flatten(0, 1)):
         images = part.detach().requires_grad_()
         log_q = read(target, images).log_probabilities

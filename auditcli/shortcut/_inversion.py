@@ -80,7 +80,7 @@ def inverted(
         for part, wanted in zip(batches(images), batches(labels, like=images), strict=True):
             log_q = read(target, part).log_probabilities
             loss = losses.cross_entropy(log_q, wanted) + variation * losses.variation(part)
-            loss.sum().backward()  # type: ignore[no-untyped-call]
+            loss.sum().backward()
         optimizer.step()
         with torch.no_grad():
             images.clamp_(0, 1)

@@ -112,7 +112,7 @@ def slope(target: Target, classes: Sequence[int], side: int, rng: torch.Generato
     images = neutral(target.profile.input_shape, SLOPES, rng).to(device_of(target))
     maps = []
     for label in classes:
-        gradients = []
+        gradients: list[Tensor] = []
         for part in batches(images):
             pixels = part.clone().requires_grad_()
             gradients += torch.autograd.grad(_centred(read(target, pixels).log_probabilities)[:, label].sum(), pixels)
