@@ -19,6 +19,6 @@ def write(tables: Mapping[str, Sequence[str]]) -> None:
     for name, lines in tables.items():
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         body = "\n".join((begin, "", *lines, "", when, "", end))
-        before, rest = text.split(begin)
-        text = before + body + rest.split(end)[1]
+        before, rest = text.split(begin, 1)
+        text = before + body + rest.split(end, 1)[1]
     PAGE.write_text(text, encoding="utf-8")

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import torch
@@ -179,6 +179,10 @@ def tables(rows: Sequence[Row], set_: str) -> dict[str, list[str]]:
             ("planted", "networks", "found", "cost of a wrong patch", "marked classes found at their place"),
             (_kind(plant, [row for row in rows if _is_of(row, plant)]) for plant in PLANTS),
         ),
+        f"{set_}-lean": markdown(
+            ("a wrong patch costs", "planted networks", "AUC of the score against all clean ones", "found"),
+            (_leaning(rows, low, high) for low, high in pairwise((-1.0, 0.2, 0.5, 1.0))),
+        ),
         f"{set_}-choice": markdown(
             ("score", *FAMILIES, "all"),
             (
@@ -194,6 +198,13 @@ def tables(rows: Sequence[Row], set_: str) -> dict[str, list[str]]:
             ),
         ),
     }
+
+
+def _leaning(rows: Sequence[Row], low: float, high: float) -> tuple[object, ...]:
+    some = [row for row in rows if not row.planted or low < row.lean <= high]
+    planted = [row for row in some if row.planted]
+    found = sum(row.flagged > 0 for row in planted)
+    return f"{max(0.0, low):.0%} to {high:.0%}", len(planted), _auc(some, 2), f"{found} of {len(planted)}"
 
 
 def _is_of(row: Row, plant: Plant) -> bool:

@@ -58,8 +58,8 @@ MAY_IMPORT = {
     "novelty": {"generator", "types", "errors"},
     "explanation": {"explanation", "report", "errors", "resources"},
     "explaining": {
-        *("explaining", "explanation", "shortcut", "novelty", "generator", "threads", "device", "inspection", "report"),
-        *("loading", "families", "hypotheses", "images", *BASE, ""),
+        *("explaining", "explanation", "shortcut", "novelty", "generator", "threads", "device", "inspection"),
+        *("loading", "families", "hypotheses", "images", "report", *BASE, ""),
     },
     "terminal": {"terminal", "comparison", "explanation", "gate", "initialisation", "report", "types", "errors"},
     "shorthand": {"errors"},

@@ -215,9 +215,9 @@ def _intervention(one: shortcut.Intervention) -> schema.Intervention:
         what=one.what,
         place=None if one.place is None else _place(one.place),
         right=_interval(one.right),
-        elsewhere=_interval(one.elsewhere) if one.elsewhere else None,
-        followed=_interval(one.followed) if one.followed else None,
-        followed_elsewhere=_interval(one.followed_elsewhere) if one.followed_elsewhere else None,
+        elsewhere=None if one.elsewhere is None else _interval(one.elsewhere),
+        followed=None if one.followed is None else _interval(one.followed),
+        followed_elsewhere=None if one.followed_elsewhere is None else _interval(one.followed_elsewhere),
         n=one.n,
     )
 

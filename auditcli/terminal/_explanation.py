@@ -58,8 +58,8 @@ def show_explanation(console: Console, explanation: Explanation, files: Sequence
     if part.interventions:
         console.print()
         first = "right" if part.labelled else "answer kept"
-        columns = ("images", "row, column", first, "elsewhere", "follow the square")
-        show_table(console, columns, map(_change, part.interventions), prose=columns[1:])
+        changes = ("images", "row, column", first, "elsewhere", "follow the square")
+        show_table(console, changes, map(_change, part.interventions), prose=changes[1:])
     console.print()
     console.print(Text(wording.NO_VERDICT, "italic"))
     for file in files:
