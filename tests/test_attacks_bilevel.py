@@ -3,10 +3,8 @@
 Its mathematics is tested in `test_weights_stationarity.py`.
 """
 
-import re
 from functools import partial
 from itertools import islice
-from pathlib import Path
 
 import pytest
 import torch
@@ -19,7 +17,6 @@ from auditcli.types import Budget
 from auditcli.weights import Lower, Sides, backward, flat_inputs, margin_pull, span, terms
 
 (BILEVEL,) = (attack for attack in all_attacks() if attack.name == "bilevel")
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "attacks" / "bilevel.md"
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +107,3 @@ def test_a_dense_target_without_its_stack_is_our_bug():
     target = replace(dense_target(dense_stack(64, 8, 3)), dense=None)
     with pytest.raises(TypeError, match="no dense stack"):
         next(BILEVEL.start(target, Budget(1, 1, 1, 1), generator()))
-
-
-def test_its_page_lists_its_settings():
-    rows = re.findall(r"^\| `(\w+)` \| ([\d.e-]+) \|", PAGE.read_text("utf-8"), re.M)
-    assert {name: float(value) for name, value in rows} == dict(BILEVEL.settings)

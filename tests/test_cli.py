@@ -119,6 +119,7 @@ def test_defaults(audit):
         "arch": "",
         "arch_arguments": {},
         "base": None,
+        "backbone": None,
         "names": False,
         "reconstructions": "blurred",
         "include_images": False,
@@ -147,7 +148,7 @@ def test_every_option_reaches_the_audit(audit):
         "--assume heads=4 --arch mine/models.py:Net --arch-arg width=64 --arch-arg act=relu --include-images "
         "--set kkt.share=0.01 --set kkt.anneal=1 "
         "--reconstructions sharp --names "
-        "--shadows 4 --shadow-cache kept --base hf://owner/base"
+        "--shadows 4 --shadow-cache kept --base hf://owner/base --backbone hf://owner/backbone"
     )
     assert main(words.split()) == 0
     audit.options.pop("watch")
@@ -168,6 +169,7 @@ def test_every_option_reaches_the_audit(audit):
         "arch": "mine/models.py:Net",
         "arch_arguments": {"width": 64, "act": "relu"},
         "base": "hf://owner/base",
+        "backbone": "hf://owner/backbone",
         "names": True,
         "reconstructions": "sharp",
         "include_images": True,
