@@ -185,6 +185,7 @@ def audit(
         controls=holdout,
         comparability=compared,
         attacks=chosen,
+        unasked=() if attacks else _unasked(target.profile),
         effort=EFFORTS[profile],
         device=where,
         deadline=began + budget,
@@ -277,6 +278,11 @@ def _chosen(
             hint=f"add --attack {name}" if there else "privaudit attacks lists them",
         )
     return tuple(attack.with_settings(**settings.get(attack.name, {})) for attack in chosen)
+
+
+def _unasked(profile: Profile) -> tuple[Attack, ...]:
+    """The attacks on request that this model has what they need for."""
+    return tuple(attack for attack in all_attacks() if attack.on_request and not attack.missing(profile))
 
 
 def _sample(path: Path | None, role: Role, profile: Profile) -> Sample | None:

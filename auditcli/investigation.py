@@ -55,6 +55,8 @@ class Case:
     controls: Sample | None
     comparability: Comparability | None
     attacks: tuple[Attack, ...]
+    unasked: tuple[Attack, ...]
+    """Attacks that could be run on this model and run on request alone; the report names them as not run."""
     effort: Effort
     device: torch.device
     deadline: float
@@ -164,6 +166,8 @@ def _outcomes(case: Case, found: Sequence[Outcome]) -> Iterator[Outcome]:
         sharing = 1 if attack.negative_control else len(ordered) - index
         budget = case.effort.budget(case.left(_ATTACKING / sharing))
         yield attempt(attack, case.target, budget, case.members, case.controls, seed=case.seed, watch=case.watch)
+    for attack in case.unasked:
+        yield AttackOutcome(attack, case.effort.budget(0.0), "skipped", "runs only where --attack names it")
     yield from _shadowed(case, [signal for signal in signals if signal.shadows])
     if not _leaks(case, found):
         yield from _evidence(case, _sorted(found))

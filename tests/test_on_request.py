@@ -7,7 +7,8 @@ import torch
 from tiny_targets import dense_stack, dense_target
 
 from auditcli.attacks import all_attacks, attack
-from auditcli.auditing import _chosen
+from auditcli.auditing import _chosen, audit
+from auditcli.resources import resource
 from auditcli.types import Step
 
 
@@ -26,6 +27,17 @@ def with_costly(monkeypatch):
 def test_it_runs_only_where_it_is_named():
     assert "costly" not in {found.name for found in _chosen(())}
     assert {found.name for found in _chosen(["costly"])} == {"costly", "noise"}
+
+
+def test_a_report_names_those_that_could_have_been_asked_for():
+    fixture = resource("fixtures", "mlp-untrained") / "model.safetensors"
+    report = audit(fixture, budget=1.0, profile="quick")
+    idle = {attack.name: attack.reason for attack in report.attacks if attack.status == "skipped"}
+    assert {"bilevel", "inversion"} <= idle.keys()
+    assert not {"sat", "transfer"} & idle.keys()  # they do not apply to it
+    assert all("--attack" in idle[name] for name in ("bilevel", "inversion"))
+    named = audit(fixture, budget=1.0, profile="quick", attacks=("noise",))
+    assert [attack.name for attack in named.attacks] == ["noise"]
 
 
 def test_what_is_weighed_as_evidence_names_the_class_of_each_candidate():

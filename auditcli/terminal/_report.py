@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,8 +59,23 @@ def show_report(
 
 
 def _show_attacks(console: Console, report: schema.Report) -> None:
+    """A table of the attacks that were started, and a line for each reason why others were not."""
+    started = [attack for attack in report.attacks if attack.status != "skipped"]
     headings = ("attack", "status", "best SSIM", ">= 0.5", "time")
-    show_table(console, headings, map(_attack, report.attacks), prose=("status",))
+    if started:
+        show_table(console, headings, map(_attack, started), prose=("status",))
+    _show_absent(console, ((a.name, a.status, a.reason) for a in report.attacks if a.status == "skipped"))
+
+
+def _show_absent(console: Console, absent: Iterable[tuple[str, str, str]]) -> None:
+    """A line for each status and reason, with the names of those that have no result for it."""
+    reasons: dict[str, list[str]] = {}
+    for name, status, reason in absent:
+        reasons.setdefault(f"{status}: {plain(reason)}", []).append(plain(name))
+    if reasons:
+        console.print()
+    for why, names in reasons.items():
+        console.print(Text(f"{', '.join(names)} {why}"))
 
 
 def _attack(attack: schema.Attack) -> tuple[str, ...]:
@@ -86,14 +101,7 @@ def _show_signals(console: Console, report: schema.Report) -> None:
         console.print()
         headings = ("signal", "AUC", "95% interval", "at 1% false alarms", "named")
         show_table(console, headings, map(_signal, scored))
-    absent: dict[str, list[str]] = {}
-    for signal in report.membership:
-        if signal.auc is None:
-            absent.setdefault(f"{signal.status}: {plain(signal.reason)}", []).append(plain(signal.signal))
-    if absent:
-        console.print()
-    for why, names in absent.items():
-        console.print(Text(f"{', '.join(names)} {why}"))
+    _show_absent(console, ((s.signal, s.status, s.reason) for s in report.membership if s.auc is None))
 
 
 def _signal(signal: schema.Membership) -> tuple[str, ...]:
