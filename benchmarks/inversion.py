@@ -25,6 +25,7 @@ from inversion_page import draw, page
 from inversion_victims import Victim, victim
 from page import processor
 from torch import Tensor
+from zoo_recipes import DataSet
 
 from auditcli.attacks import Attack, all_attacks, run
 from auditcli.generator import agreement
@@ -46,7 +47,10 @@ def main() -> None:
         about = f"{datetime.now(UTC):%Y-%m-%d}, {machine}, Python {platform.python_version()}"
         page(PAGE, rows, about)
         shown = [case for case in CASES if case.part == "main" and _place(case, arguments.cache).is_file()]
-        draw(PAGE.parent / "figures", [(case, _images(case, arguments)) for case in shown])
+        # The images of the other data sets may not be passed on, and so are not drawn into the documentation.
+        for folder, shipped in ((PAGE.parent / "figures", True), (arguments.cache, False)):
+            mine = [case for case in shown if (case.subject.recipe.data == DataSet.FASHION) is shipped]
+            draw(folder, [(case, _images(case, arguments)) for case in mine])
     else:
         print(json.dumps(rows, indent=1))
 
