@@ -18,13 +18,13 @@ from auditcli.attacks import Attack, all_attacks
 from auditcli.comparability import blind, vet
 from auditcli.effort import EFFORTS, ProfileName
 from auditcli.errors import SampleError, UsageError
-from auditcli.families import Options, build, seated
-from auditcli.hypotheses import resolve
+from auditcli.families import Options
 from auditcli.images import read_sample, require_disjoint
 from auditcli.investigation import Case, Docket, findings, investigate
 from auditcli.lineage import based
 from auditcli.loading import load as read_checkpoint
 from auditcli.membership import all_signals
+from auditcli.opening import opened
 from auditcli.report import redaction
 from auditcli.scoring.findings import Findings
 from auditcli.scoring.plan import plan
@@ -229,33 +229,22 @@ def _open(
     path: str | Path,
     options: Options,
     device: torch.device,
-    *samples: Path | None,
+    reference: Path | None = None,
+    controls: Path | None = None,
+    *,
     seconds: float = 0.0,
     base: str | Path | None = None,
     backbone: str | Path | None = None,
 ) -> tuple[Checkpoint, Profile, Target]:
     """Load, identify (for so many seconds with members and controls, where there are some) and build; then its base."""
     checkpoint = read_checkpoint(path)
-    target, options = _made(checkpoint, options, device, *samples, seconds=seconds, backbone=backbone)
+    target, options = opened(
+        checkpoint, options, device, reference=reference, controls=controls, seconds=seconds, backbone=backbone
+    )
     if base is not None:
         start = read_checkpoint(base)
-        target = based(target, _made(start, options, device, backbone=backbone)[0], start)
+        target = based(target, opened(start, options, device, backbone=backbone)[0], start)
     return checkpoint, target.profile, target
-
-
-def _made(
-    checkpoint: Checkpoint,
-    options: Options,
-    device: torch.device,
-    *samples: Path | None,
-    seconds: float = 0.0,
-    backbone: str | Path | None = None,
-) -> tuple[Target, Options]:
-    """The target of a file, above its backbone where that is another one; and the options with what images settled."""
-    if backbone is not None:
-        return seated(checkpoint, read_checkpoint(backbone), options, device), options
-    profile, options = resolve(checkpoint, options, *samples, seconds=seconds)
-    return build(checkpoint, profile, options, device), options
 
 
 def _chosen(

@@ -136,7 +136,7 @@ def _unlike(candidates: Tensor, scores: Tensor) -> tuple[int, ...]:
 
 def _label(target: Target, image: Tensor) -> str:
     """The class the model sees in a reconstruction."""
-    device = next(target.module.parameters(), torch.empty(0)).device
+    device = target.device
     with torch.no_grad():
         logits = target(image[None].to(device))[0]
     index = int(logits[0] > 0) if len(logits) == 1 else int(logits.argmax())

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from auditcli.families import Options, build, seated
-from auditcli.hypotheses import resolve
+from auditcli.families import Options
 from auditcli.loading import load, stored_types
+from auditcli.opening import opened
 from auditcli.report import schema
 from auditcli.threads import one_thread
 from auditcli.types import Checkpoint, Profile
@@ -63,11 +63,7 @@ def inspect(
     )
     # A single image is run: several threads cost seconds where another process wants the cores, and save little.
     with one_thread():
-        if backbone is not None:
-            target = seated(checkpoint, load(backbone), options)
-        else:
-            profile, options = resolve(checkpoint, options, reference=reference, controls=controls)
-            target = build(checkpoint, profile, options)
+        target, _ = opened(checkpoint, options, reference=reference, controls=controls, backbone=backbone)
     model = describe(checkpoint, target.profile)
     return model.model_copy(update={"tensors": tuple(_tensors(checkpoint, target.profile))}) if tensors else model
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from auditcli.weights import Margins, Sides, margins
+from auditcli.weights import Margins, Sides, flat_normalisation, margins
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from auditcli.types import DenseStack, Profile, Target, WeightSpan
+    from auditcli.types import DenseStack, Target, WeightSpan
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Problem:
         if target.dense is None:
             raise TypeError("a target with Trait.DENSE has no dense stack")
         labels = sides.labels.repeat(restarts).to(weights.basis.device)
-        mean, std = _normalisation(target.profile, weights.basis)
+        mean, std = flat_normalisation(target.profile, weights.basis)
         return cls(
             dense=target.dense,
             shape=(restarts, len(sides.labels)),
@@ -169,13 +169,3 @@ def _unused_slope(multipliers: Tensor, penalties: Penalties) -> Tensor:
     """Derivative of `multiplier * sum_i relu(least_multiplier - lambda_i / mean lambda)^2`, the mean held fixed."""
     mean = multipliers.mean(dim=1, keepdim=True).clamp_min(1e-6)
     return (penalties.least_multiplier - multipliers / mean).relu_().mul_(-2 * penalties.multiplier) / mean
-
-
-def _normalisation(profile: Profile, like: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean image and the standard deviation of each pixel, (d,) both."""
-    channels, height, width = profile.input_shape
-    mean, std = (
-        torch.tensor(values, dtype=like.dtype, device=like.device).expand(channels).repeat_interleave(height * width)
-        for values in (profile.normalisation.mean, profile.normalisation.std)
-    )
-    return mean, std

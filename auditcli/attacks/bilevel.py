@@ -12,7 +12,7 @@ from torch.nn.functional import one_hot
 from auditcli.attacks._attack import attack
 from auditcli.attacks._start import begin
 from auditcli.types import Step, Trait
-from auditcli.weights import Lower, Sides, backward, flat_inputs, margin_pull, span_of, terms, whole
+from auditcli.weights import Lower, Sides, backward, flat_inputs, flat_normalisation, margin_pull, span_of, terms, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,7 +90,7 @@ def bilevel(
     weights = spanned(target)
     n = min(budget.candidates, 2 * weights.basis.shape[1] if initial is None else len(initial))
     shape = (budget.restarts, n, dense.weights[0].shape[1])
-    mean = _mean(profile, dense.weights[0])
+    mean, _ = flat_normalisation(profile, dense.weights[0])
     noise = torch.randn(shape, generator=rng) * start
     pixels = (mean + begin(noise, mean, initial)).requires_grad_()
     labels, pull = _labels(n, budget.restarts, profile, learnt=label_rate > 0, like=mean)
@@ -134,13 +134,6 @@ def spanned(target: Target) -> WeightSpan:
     if len(dense.weights) == 1:
         return whole(dense)
     return span_of(target, at_least=2 * target.profile.classes)
-
-
-def _mean(profile: Profile, like: Tensor) -> Tensor:
-    """Pixels (d,) of the image that the network reads as zeros."""
-    channels, height, width = profile.input_shape
-    mean = torch.tensor(profile.normalisation.mean, dtype=like.dtype, device=like.device)
-    return mean.expand(channels).repeat_interleave(height * width)
 
 
 def _labels(

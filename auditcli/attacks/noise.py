@@ -33,7 +33,7 @@ def noise(target: Target, budget: Budget, rng: torch.Generator, *, grids: int = 
         Uniform noise (r, n, c, h, w), each candidate scaled up from a grid of its own coarseness; the objective is 0.
     """
     channels, height, width = target.profile.input_shape
-    device = next(target.module.parameters(), torch.empty(0)).device
+    device = target.device
     images = torch.empty(budget.restarts * budget.candidates, channels, height, width)
     for index in range(len(images)):
         grain = 2 ** (1 + index % grids)

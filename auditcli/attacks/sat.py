@@ -111,7 +111,7 @@ class _Question:
             self.found.append(image)
 
     def _given(self, image: Tensor) -> int:
-        device = next(self.target.module.parameters()).device
+        device = self.target.device
         logits = self.target(image[None].to(device))[0]
         return int(logits.argmax()) if len(logits) > 1 else int(logits[0] > 0)
 
@@ -136,6 +136,6 @@ def _step(answered: list[_Question], restarts: int, n: int, undecided: int) -> S
             solutions = own or question.found
             images.append(solutions[number % len(solutions)])
         objective.append(missing / (n + undecided))
-    device = next(answered[0].target.module.parameters()).device
+    device = answered[0].target.device
     candidates = torch.stack(images).unflatten(0, (restarts, n)).to(device)
     return Step(candidates, torch.tensor(objective))

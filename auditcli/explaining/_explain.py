@@ -15,10 +15,10 @@ from auditcli import device as devices
 from auditcli.explaining import _parts
 from auditcli.explaining._parts import CLASSES, Given
 from auditcli.explanation.schema import Explanation
-from auditcli.families import Options, build
-from auditcli.hypotheses import resolve
+from auditcli.families import Options
 from auditcli.images import read_sample
 from auditcli.loading import load
+from auditcli.opening import opened
 from auditcli.threads import one_thread
 
 if TYPE_CHECKING:
@@ -82,8 +82,7 @@ def explain(
         arch_arguments=arch_arguments or {},
     )
     checkpoint = load(path)
-    profile, options = resolve(checkpoint, options, reference=reference or images, seconds=_RESOLVING * budget)
-    target = build(checkpoint, profile, options, where)
+    target, _ = opened(checkpoint, options, where, reference=reference or images, seconds=_RESOLVING * budget)
     rng = torch.Generator().manual_seed(seed)
     given = Given(
         target=target,
@@ -92,12 +91,12 @@ def explain(
         reference=_sample(reference, "reference images", target.profile),
         rng=rng,
     )
-    opened, end = time.monotonic(), began + budget
+    ready, end = time.monotonic(), began + budget
 
     def until(part: str, share: float = 1.0) -> float:
         """A deadline: so much of the time of a part, which ends where `_SHARES` says."""
         start = time.monotonic()
-        return start + share * (opened + _SHARES[part] * (end - opened) - start)
+        return start + share * (ready + _SHARES[part] * (end - ready) - start)
 
     say = announce or (lambda _: None)
     with one_thread():

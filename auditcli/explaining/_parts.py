@@ -52,11 +52,6 @@ class Given:
         names = self.target.profile.labels
         return names[label] if label < len(names) else f"class {label}"
 
-    @property
-    def device(self) -> torch.device:
-        """Where the target computes."""
-        return next(self.target.module.parameters(), torch.empty(0)).device
-
 
 def places(given: Given, until: Callable[[float], float]) -> tuple[schema.ShortcutPart, shortcut.Diagnosis | None]:
     """Does the model lean on one place? `until` turns a share of this part's time into a deadline."""
@@ -136,7 +131,7 @@ def distances(
         detector = novelty.train(given.target, known, trash, given.rng, deadline=until(0.95))
     except AttackError as error:
         return _no_distances("failed", error.message, time.monotonic() - began)
-    images = given.images.images.to(given.device)
+    images = given.images.images.to(given.target.device)
     found, ordinary = detector(images), detector(held).sort().values
     doubts = 1 - shortcut.scores(given.target, images).exp().amax(dim=1)
     above = len(ordinary) - torch.searchsorted(ordinary, found)
@@ -166,7 +161,7 @@ def _kinds(
 ) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
     """Images of the kind to train on, those held back, and the kinds of garbage."""
     shape = given.target.profile.input_shape
-    noise = novelty.garbage(shape, given.rng).to(given.device)
+    noise = novelty.garbage(shape, given.rng).to(given.target.device)
     plain = shortcut.inverted(
         given.target, given.labels, given.rng, per_class=SHOWN, steps=PLAIN_STEPS, variation=0.0, deadline=deadline
     ).images.flatten(0, 1)
@@ -174,7 +169,9 @@ def _kinds(
     if given.reference is not None:
         if len(given.reference) < LEAST_REFERENCE:
             raise AttackError(f"{len(given.reference)} reference images are few: give {LEAST_REFERENCE} or more")
-        images = given.reference.images[torch.randperm(len(given.reference), generator=given.rng)].to(given.device)
+        images = given.reference.images[torch.randperm(len(given.reference), generator=given.rng)].to(
+            given.target.device
+        )
         half = len(images) // 2
         return images[:half], images[half:], [noise, plain, *drawn]
     if not drawn:

@@ -108,7 +108,7 @@ def invert(
         )
     weights = weights or Weights()
     profile = target.profile
-    device = next(target.module.parameters(), torch.empty(0)).device
+    device = target.device
     net = build(
         profile.input_shape,
         profile.classes,

@@ -69,7 +69,7 @@ def _classes(sample: Sample, target: Target) -> Tensor:
     """Labels where the sample has them, else what the model says."""
     if sample.labels is not None:
         return sample.labels
-    device = next(target.module.parameters(), torch.empty(0)).device
+    device = target.device
     with torch.no_grad():
         logits = target(sample.images.to(device)).cpu()
     return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(dim=1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import torch
 from scipy.stats import binomtest
 
-from auditcli.shortcut._inversion import batches, device_of
+from auditcli.shortcut._inversion import batches
 from auditcli.shortcut._place import Place, elsewhere
 from auditcli.types import Interval
 
@@ -65,7 +65,7 @@ def interventions(
         The unchanged images first, then three for each place. Intervals are those of Clopper and Pearson at 95%; images
         changed at several control places are counted once for each, so that interval is of places and images together.
     """
-    images = sample.images.to(device_of(target))
+    images = sample.images.to(target.device)
     before = _answers(target, images)
     labels = before if sample.labels is None else sample.labels.to(before.device)
     found = [Intervention("unchanged", None, _share(before == labels), None, None, None, len(images))]

@@ -70,7 +70,7 @@ def inverted(
     """
     shape = target.profile.input_shape
     labels = torch.tensor(classes).repeat_interleave(per_class)
-    device = device_of(target)
+    device = target.device
     labels = labels.to(device)
     images = _start(len(labels), shape, rng).to(device).requires_grad_()
     optimizer = torch.optim.Adam([images], lr=_RATE)
@@ -111,11 +111,6 @@ def batches(tensor: Tensor, like: Tensor | None = None) -> Iterator[Tensor]:
     sized = tensor if like is None else like
     size = max(1, _VALUES // max(1, sized[0].numel()))
     yield from tensor.split(size)
-
-
-def device_of(target: Target) -> torch.device:
-    """Where the target computes."""
-    return next(target.module.parameters(), torch.empty(0)).device
 
 
 def _start(n: int, shape: tuple[int, int, int], rng: torch.Generator) -> Tensor:

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from auditcli.errors import AttackError
 from auditcli.generator.reading import read
-from auditcli.shortcut._inversion import batches, device_of, scores
+from auditcli.shortcut._inversion import batches, scores
 from auditcli.shortcut._place import Place
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def sway(target: Target, side: int, rng: torch.Generator, *, deadline: float = f
         AttackError: That left fewer than `FEWEST_BACKGROUNDS`, or the target's outputs are not finite.
     """
     shape = target.profile.input_shape
-    images = neutral(shape, BACKGROUNDS, rng).to(device_of(target))
+    images = neutral(shape, BACKGROUNDS, rng).to(target.device)
     stride = max(1, side // 2)
     rows, columns = (range(0, extent - side + 1, stride) for extent in shape[1:])
     levels = torch.linspace(0, 1, LEVELS).tolist()
@@ -109,7 +109,7 @@ def slope(target: Target, classes: Sequence[int], side: int, rng: torch.Generato
         For each side s a map (k, h - s + 1, w - s + 1), at least 0: the mean gradient of the centred logit over a
         square and the neutral images, minus that over the frame of one pixel around it, without its sign.
     """
-    images = neutral(target.profile.input_shape, SLOPES, rng).to(device_of(target))
+    images = neutral(target.profile.input_shape, SLOPES, rng).to(target.device)
     maps = []
     for label in classes:
         gradients: list[Tensor] = []

@@ -33,7 +33,7 @@ def fresh(target: Target, seed: int) -> nn.Module:
     Returns:
         On the target's device, in eval mode, with frozen parameters.
     """
-    device = next((parameter.device for parameter in target.module.parameters()), torch.device("cpu"))
+    device = target.device
     net = copy.deepcopy(target.module).cpu().requires_grad_(False)
     drawn: set[int] = set()
     with torch.random.fork_rng(devices=[]):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
     from auditcli.types.profile import Profile
@@ -98,6 +99,13 @@ class Target:
     """The public model that its training started from, where the auditor named one."""
     binarised: BinarisedStack | None = None
     """Present exactly when `Trait.BINARISED` is; on the CPU. A pixel of 0 reads as -1 there, and one of 1 as 1."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are; the CPU where it has none."""
+        import torch  # not above: these types are also used where torch is not installed
+
+        return next(self.module.parameters(), torch.empty(0)).device
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits (n, outputs) of images (n, c, h, w) in [0, 1]."""
